@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# echelon_layer(NAME SOURCES ... TESTS ... DEPS ... [LABELS ...])
+#   One layer of src/: a static library echelon_NAME (position independent, hidden symbols) and,
+#   where TESTS are given, one test program NAME_test.
+# echelon_test(NAME SOURCES ... DEPS ... [LABELS ...])
+#   A GoogleTest program. Every case of it is a CTest case and so a process of its own.
+#   Test programs are not in `all`: `ninja tests` builds them. Their own sources are not optimised,
+#   which halves the time of the sanitizer builds; the layers that they test are.
+
+find_package(Threads REQUIRED)
+include(EchelonOptions)
+if(ECHELON_TESTS)
+  include(EchelonGTest)
+  add_custom_target(tests)
+endif()
+
+function(echelon_layer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;TESTS;DEPS;LABELS" ${ARGN})
+  add_library(echelon_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(echelon_${name} PUBLIC echelon_options ${ARG_DEPS})
+  if(ECHELON_TESTS AND ARG_TESTS)
+    echelon_test(${name}_test
+      SOURCES ${ARG_TESTS} DEPS echelon_${name} LABELS ${name} ${ARG_LABELS})
+  endif()
+endfunction()
+
+function(echelon_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  add_executable(${name} EXCLUDE_FROM_ALL ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
+  target_compile_options(${name} PRIVATE -O0)
+  add_dependencies(tests ${name})
+  # A list would be split on its way through gtest_discover_tests.
+  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
+  gtest_discover_tests(${name}
+    PROPERTIES TIMEOUT 120 LABELS "${labels}" DISCOVERY_TIMEOUT 60)
+endfunction()

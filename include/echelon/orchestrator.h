@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Orchestrator: submits tasks to the children of one Worker, inside an orchestration function.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <echelon/args.h>
+#include <echelon/call_config.h>
+#include <echelon/export.h>
+#include <echelon/handles.h>
+#include <echelon/tensor.h>
+
+namespace echelon {
+
+namespace detail {
+class RunContext;
+[[noreturn]] ECHELON_API void throw_result_size(std::size_t have, std::size_t want);
+}  // namespace detail
+
+/// A submitted task. A light value, meaningful until the run it belongs to has ended: afterwards
+/// everything but done() and output() throws WrongState.
+class ECHELON_API TaskHandle {
+ public:
+  TaskHandle() = default;
+
+  /// Returns when the task has ended; throws its error if it did not end well. Drives the Worker.
+  void wait() const;
+  /// Never blocks.
+  bool done() const;
+  /// Waits; then what the callable returned. Throws InvalidArgument where it returned no T.
+  template <class T>
+  T result() const {
+    const std::vector<std::byte> bytes = result_bytes();
+    if (bytes.size() != sizeof(T)) detail::throw_result_size(bytes.size(), sizeof(T));
+    T value;
+    std::memcpy(&value, bytes.data(), sizeof(T));
+    return value;
+  }
+  std::vector<std::byte> result_bytes() const;
+  /// The i-th output that submit() allocated (Args::output with a shape).
+  Tensor output(std::size_t i) const;
+
+ private:
+  friend class detail::RunContext;
+  std::shared_ptr<detail::RunContext> run_;
+  std::uint64_t id_ = 0;
+  std::shared_ptr<const std::vector<Tensor>> outputs_;
+};
+
+struct SubmitOptions {
+  /// Which child; without it the least loaded of those that can run the task.
+  std::optional<WorkerId> worker = std::nullopt;
+  /// Tasks to wait for beyond what the tags say; a failed one fails this one, too.
+  std::vector<TaskHandle> after = {};
+  /// From now; zero means none beyond the run's. Inherited by everything below.
+  std::chrono::nanoseconds deadline{0};
+  /// Without it the config of the submitting orchestration function.
+  std::optional<CallConfig> config = std::nullopt;
+};
+
+struct GroupOptions {
+  /// One child a task, all different; empty: placed automatically.
+  std::vector<WorkerId> workers = {};
+  std::vector<TaskHandle> after = {};
+  std::chrono::nanoseconds deadline{0};
+  std::optional<CallConfig> config = std::nullopt;
+};
+
+/// A named part of an orchestration function: errors about used-up resources name it, and wait()
+/// waits for its tasks alone. Ends with the object; its tasks go on.
+class ECHELON_API Scope {
+ public:
+  /// For Orchestrator::scope().
+  Scope(std::shared_ptr<detail::RunContext> run, std::uint32_t id);
+  Scope(Scope&& other) noexcept;
+  Scope& operator=(Scope&&) = delete;
+  ~Scope();
+  /// Returns when every task submitted in this scope has ended; throws the first error among them.
+  void wait();
+
+ private:
+  std::shared_ptr<detail::RunContext> run_;
+  std::uint32_t id_;
+};
+
+/// Threads: the thread that runs the orchestration function. Blocking: submit() waits only while
+/// the Worker's bounded tables are full and something in flight can free them.
+class ECHELON_API Orchestrator {
+ public:
+  explicit Orchestrator(detail::RunContext& run) : run_(&run) {}
+  Orchestrator(const Orchestrator&) = delete;
+  Orchestrator& operator=(const Orchestrator&) = delete;
+
+  /// Throws InvalidArgument (bad arguments, foreign handle, nobody here can run it), StaleHandle,
+  /// ResourceExhausted, Cancelled, DeadlineExceeded. Nothing is submitted then.
+  TaskHandle submit(SubHandle callable, const Args& args = {}, const SubmitOptions& options = {});
+  TaskHandle submit(OrchHandle callable, const Args& args = {}, const SubmitOptions& options = {});
+  TaskHandle submit(ChipHandle callable, const Args& args = {}, const SubmitOptions& options = {});
+
+  /// One task for each element of `args`, each on a child of its own, launched together or not at
+  /// all.
+  std::vector<TaskHandle> submit_group(SubHandle callable, std::span<const Args> args,
+                                       const GroupOptions& options = {});
+  std::vector<TaskHandle> submit_group(OrchHandle callable, std::span<const Args> args,
+                                       const GroupOptions& options = {});
+  std::vector<TaskHandle> submit_group(ChipHandle callable, std::span<const Args> args,
+                                       const GroupOptions& options = {});
+
+  /// Copies elements as a task, ordered by tags like any other; host and chip tensors on either
+  /// side. Throws InvalidArgument where dtype or shape differ.
+  TaskHandle copy(const Tensor& dst, const Tensor& src, const SubmitOptions& options = {});
+
+  /// A tensor of this Worker, lent downwards by submitting it. Its bytes are undefined. Waits, as
+  /// submit() does for its outputs, while memory is short and tasks in flight will free some;
+  /// otherwise throws ResourceExhausted.
+  Tensor alloc(Shape shape, DType dtype);
+  template <class T>
+  Tensor alloc(Shape shape) {
+    return alloc(std::move(shape), dtype_of<T>());
+  }
+  /// A tensor in the memory of this Worker's chip number `chip`; zeroed.
+  Tensor chip_tensor(std::size_t chip, Shape shape, DType dtype);
+  template <class T>
+  Tensor chip_tensor(std::size_t chip, Shape shape) {
+    return chip_tensor(chip, std::move(shape), dtype_of<T>());
+  }
+
+  Scope scope(std::string_view name);
+
+  /// The config this orchestration function was called with.
+  const CallConfig& config() const;
+  /// "pod0/host1"
+  const std::string& path() const;
+  int level() const;
+  /// Children, by kind, in the order in which they were given.
+  WorkerId sub_worker(std::size_t i) const;
+  WorkerId chip(std::size_t i) const;
+  WorkerId worker(std::size_t i) const;
+  std::size_t sub_worker_count() const;
+  std::size_t chip_count() const;
+  std::size_t worker_count() const;
+
+ private:
+  detail::RunContext* run_;
+};
+
+}  // namespace echelon

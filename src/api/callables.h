@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Callables of a Worker, and what of them is visible in it: its own and its ancestors' (C7).
+//
+// A slot, the number in task frames, is a callable's place in the list from the root's first to
+// this Worker's last, counted from 1. A child's list begins with its parent's, so that a parent's
+// slots mean the same in its children without a message. Frozen by start().
+//
+// Fork: made before the fork and inherited, functions and all they capture.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <echelon/chip_image.h>
+#include <echelon/handles.h>
+#include <echelon/orchestrator.h>
+#include <echelon/task.h>
+
+#include "base/ids.h"
+#include "base/status.h"
+#include "engine/endpoint.h"
+
+namespace echelon::detail {
+
+struct Callable {
+  TaskKind kind = TaskKind::kSub;
+  std::string name;
+  std::string digest;  // hex SHA-256 of its descriptor
+  std::function<void(Task&)> sub;
+  std::function<void(Orchestrator&, TaskArgs&)> orch;
+  std::shared_ptr<const ChipImageState> image;
+};
+
+/// As the program spells it: "sub" of register_sub, "orch" of register_orch.
+constexpr std::string_view spelling(TaskKind kind) {
+  return kind == TaskKind::kOrch ? "orch" : kind == TaskKind::kChip ? "chip" : "sub";
+}
+
+/// What one Worker has registered.
+class Registrations {
+ public:
+  explicit Registrations(std::uint64_t owner) : owner_(owner) {}
+  /// Errors: kAlreadyExists for a name given twice in one kind; kBadArgument for an empty name.
+  Result<CallableRef> add(Callable callable);
+  std::uint64_t owner() const { return owner_; }
+  const std::vector<Callable>& all() const { return all_; }
+
+ private:
+  const std::uint64_t owner_;
+  std::vector<Callable> all_;
+};
+
+/// What is visible at one Worker.
+class CallableTable {
+ public:
+  CallableTable() = default;
+  /// `own` goes behind what the parent sees. Both must outlive the table.
+  CallableTable(const CallableTable* parent, const Registrations& own);
+
+  /// 0: not visible here.
+  CallableSlot slot_of(const CallableRef& ref) const {
+    for (const Range& range : ranges_) {
+      if (range.owner == ref.owner && ref.number < range.count) {
+        return CallableSlot{range.first + ref.number};
+      }
+    }
+    return {};
+  }
+  /// nullptr: no such slot (a peer's mistake, or ours).
+  const Callable* at(CallableSlot slot) const {
+    return slot.value != 0 && slot.value <= callables_.size() ? callables_[slot.value - 1]
+                                                              : nullptr;
+  }
+  std::size_t size() const { return callables_.size(); }
+
+ private:
+  struct Range {
+    std::uint64_t owner;
+    std::uint32_t first, count;
+  };
+  std::vector<Range> ranges_;
+  std::vector<const Callable*> callables_;
+};
+
+}  // namespace echelon::detail

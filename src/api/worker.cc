@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <echelon/worker.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "api/orchestration.h"
+#include "api/throw_status.h"
+#include "api/worker_state.h"
+#include "base/mapping.h"
+#include "base/unforked.h"
+#include "observe/node_stats.h"
+
+namespace echelon {
+
+using detail::throw_bad_argument;
+using detail::throw_new;
+
+namespace {
+
+constexpr int kLevelMax = 6;
+constexpr int kSubWorkersMax = 256;
+constexpr std::size_t kChipsMax = 64;
+constexpr std::chrono::milliseconds kTreeBudget{1000};
+/// What "for ever" means where a time is added to now.
+constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 3650);
+
+std::string default_name(int level) {
+  static constexpr const char* kNames[] = {"chip0", "host0", "pod0", "supernode0", "cluster0"};
+  return kNames[level - 2];
+}
+
+void check_name(const std::string& name) {
+  if (name.size() > 64 || name.find('/') != std::string::npos) {
+    throw_bad_argument(
+        fmt::format("a Worker's name \"{}\": at most 64 characters, and no \"/\"", name));
+  }
+}
+
+[[noreturn]] void throw_wrong_level(std::string message) {
+  throw_new(Code::kInvalidArgument, Reason::kWrongLevel, std::move(message));
+}
+
+WorkerOptions checked(WorkerOptions options) {
+  const int level = options.level;
+  if (level < 2 || level > kLevelMax) {
+    throw_wrong_level(
+        fmt::format("level {}: Workers stand at level 2 (a chip), 3 (a host), 4, 5 or 6", level));
+  }
+  if (options.name.empty()) options.name = default_name(level);
+  check_name(options.name);
+  if (options.sub_workers < 0 || options.sub_workers > kSubWorkersMax) {
+    throw_bad_argument(
+        fmt::format("{} sub-workers: 0 to {} are possible", options.sub_workers, kSubWorkersMax));
+  }
+  if (level == 2 && (options.chips.size() != 1 || options.sub_workers != 0)) {
+    throw_wrong_level("a level 2 Worker is one chip alone: exactly one chip, and no sub-workers");
+  }
+  if (level >= 4 && !options.chips.empty()) {
+    throw_wrong_level(
+        fmt::format("chips belong to hosts (level 3); give a level {} Worker hosts with chips: "
+                    "use add_worker",
+                    level));
+  }
+  if (options.start_deadline.count() < 0 || options.unresponsive_after.count() <= 0) {
+    throw_bad_argument(
+        "a negative start_deadline, or no time at all to answer in (unresponsive_after)");
+  }
+  options.start_deadline = std::min(options.start_deadline, kLongest);
+  options.unresponsive_after = std::min(options.unresponsive_after, kLongest);
+  if (options.chips.size() > kChipsMax) {
+    throw_bad_argument(
+        fmt::format("{} chips: at most {} in one host", options.chips.size(), kChipsMax));
+  }
+  return options;
+}
+
+}  // namespace
+
+// --- making the tree
+// --------------------------------------------------------------------------------
+
+Worker::Worker(WorkerOptions options)
+    : state_(std::make_shared<State>(checked(std::move(options)), SystemEnv().random_nonzero())) {}
+
+Worker::Worker(Worker&&) noexcept = default;
+
+Worker& Worker::operator=(Worker&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+
+Worker::~Worker() {
+  if (state_ == nullptr) return;
+  if (state_->mark.in_forked_copy()) {
+    // Inert: nothing of the other process's is closed, unmapped or waited for.
+    (void)new std::shared_ptr<State>(std::move(state_));
+    return;
+  }
+  if (!state_->has_parent) state_->close();
+}
+
+Worker::State& Worker::state() const {
+  if (state_ == nullptr) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState, "this Worker was moved from");
+  }
+  return *state_;
+}
+
+WorkerId Worker::add_worker(Worker& child) {
+  state().check_here("add_worker");
+  State& below = child.state();
+  const std::scoped_lock lock(state().mutex);
+  const int level = state().options.level;
+  const std::string& name = below.options.name;
+  if (level < 4) {
+    throw_wrong_level(
+        fmt::format("add_worker: {} is at level {}; Workers below it need level 4 or more",
+                    state().options.name, level));
+  }
+  if (below.options.level < 3 || below.options.level >= level) {
+    throw_wrong_level(
+        fmt::format("add_worker: {} is at level {}; below {} (level {}) belong levels 3 to {}",
+                    name, below.options.level, state().options.name, level, level - 1));
+  }
+  if (below.life != State::Life::kNew) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
+              fmt::format("add_worker: {} has been started already; add it before", name));
+  }
+  if (below.has_parent) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
+              fmt::format("add_worker: {} has a parent already ({})", name, below.path()));
+  }
+  if (state().frozen) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
+              fmt::format("add_worker: {} is running; add children before start()",
+                          state().options.name));
+  }
+  const auto& siblings = state().children;
+  if (std::any_of(siblings.begin(), siblings.end(),
+                  [&](const auto& sibling) { return sibling->options.name == name; })) {
+    throw_bad_argument(fmt::format("add_worker: {} has a child called {} already; give them names",
+                                   state().options.name, name));
+  }
+  below.has_parent = true;
+  below.parent = state_;
+  state().children.push_back(child.state_);
+  return WorkerId{static_cast<std::uint32_t>(state().sub_worker_count() + siblings.size() - 1)};
+}
+
+SubHandle Worker::register_sub_function(std::string_view name, std::function<void(Task&)> fn,
+                                        RegisterOptions) {
+  detail::Callable callable;
+  callable.kind = TaskKind::kSub;
+  callable.name = name;
+  callable.sub = std::move(fn);
+  return SubHandle(state().add(std::move(callable)));
+}
+
+OrchHandle Worker::register_orch_function(std::string_view name,
+                                          std::function<void(Orchestrator&, TaskArgs&)> fn,
+                                          RegisterOptions) {
+  detail::Callable callable;
+  callable.kind = TaskKind::kOrch;
+  callable.name = name;
+  callable.orch = std::move(fn);
+  return OrchHandle(state().add(std::move(callable)));
+}
+
+ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image, RegisterOptions) {
+  detail::Callable callable;
+  callable.kind = TaskKind::kChip;
+  callable.name = name;
+  callable.image = image.state();
+  return ChipHandle(state().add(std::move(callable)));
+}
+
+// --- life
+// ---------------------------------------------------------------------------------------------
+
+void Worker::start() {
+  state().check_here("start");
+  state().check_root("start");
+  const std::lock_guard lock(state().mutex);
+  if (state().node != nullptr) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
+              fmt::format("start: {} is started already", state().options.name));
+  }
+  state().start_locked();
+}
+
+void Worker::close() {
+  if (state_ != nullptr && !state_->mark.in_forked_copy()) state_->close();
+}
+
+bool Worker::started() const {
+  return state().running_or_null() != nullptr;
+}
+
+// --- tensors
+// ------------------------------------------------------------------------------------------
+
+Tensor Worker::tensor(Shape shape, DType dtype) {
+  state().check_here("tensor");
+  state().check_root("tensor");
+  return detail::allocate_host_tensor(state().own_pool(), shape, dtype, true);
+}
+
+Tensor Worker::tensor_from(Shape shape, DType dtype, std::span<const std::byte> bytes) {
+  state().check_here("tensor");
+  state().check_root("tensor");
+  if (detail::checked_bytes(shape, dtype) != bytes.size()) {
+    throw_bad_argument(fmt::format("tensor: {} needs {} values, and {} were given",
+                                   detail::shape_text(dtype, std::span(shape)),
+                                   detail::checked_bytes(shape, dtype) / size_of(dtype),
+                                   bytes.size() / size_of(dtype)));
+  }
+  Tensor tensor = detail::allocate_host_tensor(state().own_pool(), shape, dtype, false);
+  const auto* state = detail::TensorAccess::state(tensor);
+  std::byte* to = detail::value_or_throw(state->buffer->address(state->desc, Access::kWrite));
+  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+  return tensor;
+}
+
+Tensor Worker::chip_tensor(std::size_t chip, Shape shape, DType dtype) {
+  const auto node = state().running("chip_tensor");
+  return node->memory().allocate_on_chip(ChildIndex{node->child(ChildKind::kChip, chip).value},
+                                         shape, dtype);
+}
+
+// --- runs
+// ---------------------------------------------------------------------------------------------
+
+namespace {
+
+/// What an orchestration function of the program's own is called with: no arguments.
+detail::TaskContext root_context(detail::Node& node, const TaskBody& body,
+                                 const RunOptions& options) {
+  if (options.deadline.count() < 0) {
+    throw_bad_argument("a negative deadline; it counts from now, and zero means none");
+  }
+  detail::check_config(options.config, "run");
+  detail::TaskContext context;
+  context.body = &body;
+  context.pools = &node.memory().pools();
+  context.path = &node.path();
+  if (options.deadline.count() != 0) {
+    context.deadline_ns = node.env().now_ns() + static_cast<MonotonicNs>(options.deadline.count());
+  }
+  return context;
+}
+
+}  // namespace
+
+Run Worker::submit_function(const detail::OrchestrationFunction& fn, const RunOptions& options) {
+  const auto node = state().running("submit");
+  TaskBody body;
+  body.config = options.config;
+  detail::TaskContext context = root_context(*node, body, options);
+  auto run = std::make_shared<detail::RunState>(node);
+  run->keep(run);
+  Status begun;
+  Status failure = detail::call_orchestration(*node, *run, fn, context, begun);
+  if (!begun.ok()) {
+    run->let_go();
+    detail::throw_if_error(begun);
+  }
+  run->set_result(std::move(context.result));
+  const std::shared_ptr<detail::RunContext> running = run->context;
+  running->seal(std::move(failure));
+  return Run(std::move(run));
+}
+
+void Worker::run_function(const std::function<void(Orchestrator&)>& fn, const RunOptions& options) {
+  const auto node = state().running("run");
+  TaskBody body;
+  body.config = options.config;
+  detail::TaskContext context = root_context(*node, body, options);
+  detail::RunState run;
+  const detail::OrchestrationFunction call = [&fn](Orchestrator& orch, TaskArgs&) { fn(orch); };
+  detail::throw_if_error(detail::run_orchestration(*node, run, call, context));
+}
+
+// --- questions
+// ----------------------------------------------------------------------------------------
+
+NodeInfo Worker::tree() const {
+  state().check_here("tree");
+  if (const auto node = state().running_or_null()) return node->info(kTreeBudget);
+  const std::lock_guard lock(state().mutex);
+  return state().planned_info("");
+}
+
+std::string Worker::describe() const {
+  return describe_tree(tree());
+}
+
+int Worker::level() const {
+  return state().options.level;
+}
+const std::string& Worker::name() const {
+  return state().options.name;
+}
+std::string Worker::path() const {
+  return state().path();
+}
+
+WorkerId Worker::sub_worker(std::size_t i) const {
+  if (i >= state().sub_worker_count()) {
+    throw_bad_argument(
+        fmt::format("sub-worker {} of {}, which has {}", i, name(), state().sub_worker_count()));
+  }
+  return WorkerId{static_cast<std::uint32_t>(i)};
+}
+
+WorkerId Worker::chip(std::size_t i) const {
+  if (i >= state().options.chips.size()) {
+    throw_bad_argument(
+        fmt::format("chip {} of {}, which has {}", i, name(), state().options.chips.size()));
+  }
+  return WorkerId{static_cast<std::uint32_t>(state().sub_worker_count() + i)};
+}
+
+void keep_private(std::span<const std::byte> memory) {
+  const auto page = page_bytes();
+  const auto begin = (reinterpret_cast<std::uintptr_t>(memory.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(memory.data()) + memory.size()) / page * page;
+  if (end <= begin) return;
+  detail::throw_if_error(exclude_from_forks(reinterpret_cast<void*>(begin), end - begin));
+}
+
+}  // namespace echelon

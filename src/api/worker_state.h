@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What stands behind a Worker before, while and after it runs.
+//
+//   New -> Started -> Closed -> Started ...      only a Worker without a parent is started
+//
+// Threads: mutex guards all that changes. Fork: next-level Workers inherit the whole tree of
+// states; in a process that the program forked, a state is inert.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <echelon/worker.h>
+
+#include "api/callables.h"
+#include "api/node.h"
+#include "base/env.h"
+#include "base/fork_generation.h"
+#include "process/worker_pools.h"
+
+namespace echelon {
+
+struct Worker::State : std::enable_shared_from_this<Worker::State> {
+  enum class Life : std::uint8_t { kNew, kStarted, kClosed };
+
+  State(WorkerOptions given, std::uint64_t identity);
+
+  /// Throws WrongState in a forked copy; `call` names what was tried.
+  void check_here(const char* call) const;
+  /// Throws WrongState for a Worker that is below another.
+  void check_root(const char* call) const;
+  /// The node, started if it has not been yet. Throws what start() throws; WrongState after
+  /// close().
+  std::shared_ptr<detail::Node> running(const char* call);
+  std::shared_ptr<detail::Node> running_or_null() const;
+  void start_locked();
+  void close();
+
+  detail::CallableRef add(detail::Callable callable);
+  const std::shared_ptr<detail::OwnPool>& own_pool();
+
+  /// "pod0/host1", as far as parents are known.
+  std::string path() const;
+  std::size_t sub_worker_count() const { return static_cast<std::size_t>(options.sub_workers); }
+  /// Throws InvalidArgument for a callable that nobody at or below this Worker can run.
+  void check_runnable() const;
+  bool has_subs() const;
+  bool has_chips() const;
+  /// Registering is refused while the tree runs.
+  void freeze(bool on);
+
+  /// The children as a Node starts them; `deadline_ns` is the whole tree's.
+  std::vector<detail::ChildPlan> plans(MonotonicNs deadline_ns);
+  detail::NodeOptions node_options(std::string at, MonotonicNs deadline_ns);
+  NodeInfo planned_info(const std::string& parent_path) const;
+
+  const WorkerOptions options;
+  const ForkMark mark;
+  mutable std::recursive_mutex mutex;
+  detail::Registrations registrations;
+  std::vector<std::shared_ptr<State>> children;
+  std::weak_ptr<State> parent;
+  bool has_parent = false;
+  bool frozen = false;
+  Life life = Life::kNew;
+  std::shared_ptr<detail::OwnPool> pool;
+
+  // While started; in a next-level Worker's process made anew.
+  detail::CallableTable table;
+  std::unique_ptr<WorkerPools> pools;
+  std::shared_ptr<detail::Node> node;
+};
+
+}  // namespace echelon

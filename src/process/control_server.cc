@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "process/control_server.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "base/env.h"
+#include "process/child_boot.h"
+#include "process/last_words.h"
+
+namespace echelon {
+namespace {
+
+constexpr MonotonicNs kParentCheckNs = 5'000'000'000;
+// Exit code of a process whose control ring or parent is gone.
+constexpr int kExitAlone = 1;
+
+std::span<const std::byte> as_bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+}  // namespace
+
+// --- the protocol
+// ---------------------------------------------------------------------------------
+
+Status ControlProtocol::handle(const FrameHeader& frame, std::span<const std::byte> body,
+                               ControlReplies& replies) {
+  if (!body.empty()) {
+    return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                         fmt::format("a control frame of kind {} with {} bytes of body, expected 0",
+                                     static_cast<unsigned>(frame.kind), body.size()));
+  }
+  switch (frame.kind) {
+    case FrameKind::kPing:
+      replies.reply(FrameKind::kPong, frame.task, {});
+      return Status();
+    case FrameKind::kCancel:
+      if (hooks_.cancel) hooks_.cancel(TaskId{frame.task});
+      return Status();
+    case FrameKind::kShutdown:
+      if (hooks_.shutdown) hooks_.shutdown();
+      return Status();
+    case FrameKind::kStatsRequest: {
+      const auto stats = hooks_.stats ? hooks_.stats() : std::vector<std::byte>();
+      replies.reply(FrameKind::kStatsReply, frame.task, stats);
+      return Status();
+    }
+    case FrameKind::kStackRequest: {
+      const std::string stack = hooks_.stack ? hooks_.stack() : std::string();
+      replies.reply(FrameKind::kStackReply, frame.task, as_bytes_of(stack));
+      return Status();
+    }
+    default:
+      return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                           fmt::format("kind {} does not belong on a control ring going down",
+                                       static_cast<unsigned>(frame.kind)));
+  }
+}
+
+// --- over a channel
+// ---------------------------------------------------------------------------------
+
+struct ControlServer::State final : ControlReplies {
+  State(ChannelChild& of, Doorbell& ring, ControlHooks hooks)
+      : channel(of), parent(ring), protocol(std::move(hooks)) {}
+
+  void reply(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) override {
+    FrameHeader header;
+    header.kind = kind;
+    header.task = token;
+    body = body.first(std::min(body.size(), channel.control_up.body_bytes_max()));
+    // A parent that reads no answers gets none: whoever asked has a deadline of its own.
+    if (channel.control_up.try_push(header, body) != PushResult::kPushed) return;
+    // Pongs are read when the next ping is due; somebody waits for the others.
+    if (kind != FrameKind::kPong) parent.wake_keeper();
+  }
+
+  ChannelChild& channel;
+  Doorbell& parent;
+  ControlProtocol protocol;
+  Status failed;
+};
+
+ControlServer::ControlServer(ChannelChild& channel, Doorbell& parent, ControlHooks hooks)
+    : state_(std::make_unique<State>(channel, parent, std::move(hooks))) {}
+
+ControlServer::~ControlServer() = default;
+
+Status ControlServer::poll() {
+  State& state = *state_;
+  if (!state.failed.ok()) return Status();
+  RingConsumer& ring = state.channel.control_down;
+  for (;;) {
+    RingFrame frame;
+    const PeekResult found = ring.try_peek(frame);
+    if (found == PeekResult::kEmpty) return Status();
+    if (found == PeekResult::kFrame) {
+      state.failed = state.protocol.handle(frame.header, frame.body, state);
+      ring.pop();
+    } else {
+      state.failed = ring.error();
+    }
+    if (!state.failed.ok()) return state.failed;
+  }
+}
+
+FutexWaiter ControlServer::arm() {
+  return state_->channel.control.arm();
+}
+
+void ControlServer::disarm() {
+  state_->channel.control.disarm();
+}
+
+bool ControlServer::pending() const {
+  return state_->failed.ok() && state_->channel.control_down.pending();
+}
+
+// --- the thread
+// -------------------------------------------------------------------------------------
+
+struct ControlThread::State {
+  ControlServer& server;
+  ChannelChild& channel;
+  pid_t spawner_pid;
+  std::atomic<bool> stopping{false};
+  SystemEnv clock;
+
+  void run();
+  void end_process(const Status& why);
+};
+
+ControlThread::ControlThread(ControlServer& server, ChannelChild& channel, pid_t spawner_pid)
+    : state_(new State{server, channel, spawner_pid, {}, {}}) {
+  // Signals are the executor's.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([state = state_.get()] { state->run(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+ControlThread::~ControlThread() {
+  // pairs with the seq_cst load in run(): the sleeper's re-read sees it, or is woken
+  state_->stopping.store(true, std::memory_order_seq_cst);
+  state_->channel.control.wake();
+  thread_.join();
+}
+
+void ControlThread::State::run() {
+  ::pthread_setname_np(::pthread_self(), "control");
+  static_cast<void>(use_alternate_stack());
+  // pairs with the seq_cst store in ~ControlThread
+  const auto done = [this] { return stopping.load(std::memory_order_seq_cst); };
+  MonotonicNs check_at = clock.now_ns() + kParentCheckNs;
+  while (!done()) {
+    if (const Status polled = server.poll(); !polled.ok()) end_process(polled);
+    channel.control.sleep([&] { return server.pending() || done(); }, check_at);
+    if (const MonotonicNs now = clock.now_ns(); now >= check_at) {
+      check_at = now + kParentCheckNs;
+      if (!spawner_is_parent(spawner_pid)) ::_exit(kExitAlone);
+    }
+  }
+}
+
+void ControlThread::State::end_process(const Status& why) {
+  write_last_error(channel, why.info());
+  // The parent reads the death from the liveness word, its cause from the last words.
+  std::fprintf(stderr, "echelon: %s\n", why.to_string().c_str());
+  ::_exit(kExitAlone);
+}
+
+}  // namespace echelon

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules behind tools/tidy.py: a module a subject, each a list of rules."""
