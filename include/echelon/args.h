@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <echelon/handles.h>
 #include <echelon/tensor.h>
 
 namespace echelon {
@@ -86,6 +87,7 @@ class Args {
     tensors_.push_back({Tensor(), detail::ArgTag::kOutput, dtype, std::move(shape)});
     return *this;
   }
+  /// The same with the element type by its C++ type.
   template <class T>
   Args& output(Shape shape) {
     return output(std::move(shape), dtype_of<T>());
@@ -100,7 +102,17 @@ class Args {
     return *this;
   }
 
+  /// A handle of a callable, as three scalars: for an orchestration function that is to submit it.
+  /// Read back with TaskArgs::callable(). REQUIRES: not empty.
+  template <class Handle>
+  requires(detail::is_callable_handle<Handle>) Args& callable(const Handle& handle) {
+    const detail::CallableRef& ref = handle.ref();
+    return scalar(ref.owner).scalar(std::uint64_t{ref.number}).scalar(ref.serial);
+  }
+
+  /// The library's own.
   const detail::ShortVector<detail::ArgTensor, 4>& tensors() const { return tensors_; }
+  /// The library's own.
   const detail::ShortVector<detail::ArgScalar, 8>& scalars() const { return scalars_; }
 
  private:

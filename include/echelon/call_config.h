@@ -21,6 +21,7 @@ struct CallConfig {
   /// The user's own keys and values; at most 16 KiB in all.
   std::map<std::string, std::string> values;
 
+  /// Equal in every field.
   friend bool operator==(const CallConfig&, const CallConfig&) = default;
 };
 

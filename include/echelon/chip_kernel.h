@@ -37,75 +37,83 @@
 extern "C" {
 #endif
 
-// Element types, for C; in C++ echelon::DType has the same values.
+/// Element types, for C; in C++ echelon::DType has the same values.
 enum {
-  ECHELON_BOOL = 1,
-  ECHELON_INT8 = 2,
-  ECHELON_INT16 = 3,
-  ECHELON_INT32 = 4,
-  ECHELON_INT64 = 5,
-  ECHELON_UINT8 = 6,
-  ECHELON_UINT16 = 7,
-  ECHELON_UINT32 = 8,
-  ECHELON_UINT64 = 9,
-  ECHELON_FLOAT16 = 10,
-  ECHELON_BFLOAT16 = 11,
-  ECHELON_FLOAT32 = 12,
-  ECHELON_FLOAT64 = 13
+  ECHELON_BOOL = 1,       // one byte, 0 or 1
+  ECHELON_INT8 = 2,       // int8_t
+  ECHELON_INT16 = 3,      // int16_t
+  ECHELON_INT32 = 4,      // int32_t
+  ECHELON_INT64 = 5,      // int64_t
+  ECHELON_UINT8 = 6,      // uint8_t
+  ECHELON_UINT16 = 7,     // uint16_t
+  ECHELON_UINT32 = 8,     // uint32_t
+  ECHELON_UINT64 = 9,     // uint64_t
+  ECHELON_FLOAT16 = 10,   // IEEE 754 binary16
+  ECHELON_BFLOAT16 = 11,  // the upper half of a float
+  ECHELON_FLOAT32 = 12,   // float
+  ECHELON_FLOAT64 = 13    // double
 };
 
-// What the submitter's tag allows: bits.
-enum { ECHELON_READ = 1, ECHELON_WRITE = 2 };
+/// What the submitter's tag allows: bits.
+enum {
+  ECHELON_READ = 1,  // the kernel may read: input, inout, output_existing, no_dep
+  ECHELON_WRITE = 2  // and write: output, inout, output_existing
+};
 
+/// A tensor of the task, in the chip's memory. Valid during the call.
 typedef struct echelon_kernel_tensor {
-  void* data;      // element (0, 0, ...)
-  uint8_t dtype;   // ECHELON_FLOAT32 ...
-  uint8_t rank;    // 0..8; rank 0 is one element
-  uint8_t access;  // ECHELON_READ | ECHELON_WRITE
-  uint8_t reserved[5];
-  int64_t extent[8];  // elements
-  int64_t stride[8];  // bytes
+  void* data;           // element (0, 0, ...)
+  uint8_t dtype;        // ECHELON_FLOAT32 ...
+  uint8_t rank;         // 0..8; rank 0 is one element
+  uint8_t access;       // ECHELON_READ | ECHELON_WRITE
+  uint8_t reserved[5];  // zero
+  int64_t extent[8];    // elements
+  int64_t stride[8];    // bytes
 } echelon_kernel_tensor;
 
+/// A scalar of the task.
 typedef struct echelon_kernel_scalar {
-  uint8_t dtype;
-  uint8_t reserved[7];
-  uint8_t bytes[8];  // the value, at the front
+  uint8_t dtype;        // ECHELON_FLOAT32 ...
+  uint8_t reserved[7];  // zero
+  uint8_t bytes[8];     // the value, at the front
 } echelon_kernel_scalar;
 
-// One of the user's keys and values (CallConfig::values); NUL-terminated.
+/// One of the user's keys and values (CallConfig::values); NUL-terminated.
 typedef struct echelon_kernel_value {
-  const char* key;
-  const char* value;
+  const char* key;    // as the user gave it
+  const char* value;  // as the user gave it; may be empty
 } echelon_kernel_value;
 
+/// All that the task was given; the same for each block of the launch.
 typedef struct echelon_kernel_args {
-  uint32_t struct_size;  // of the driver's; fields may be added at the end
-  uint32_t tensor_count;
-  uint32_t scalar_count;
-  uint32_t value_count;
+  uint32_t struct_size;                  // of the driver's; fields may be added at the end
+  uint32_t tensor_count;                 // elements of `tensors`
+  uint32_t scalar_count;                 // elements of `scalars`
+  uint32_t value_count;                  // elements of `values`
   const echelon_kernel_tensor* tensors;  // tensors and scalars are separate lists, each in the
   const echelon_kernel_scalar* scalars;  // order in which the task names them
   const echelon_kernel_value* values;    // sorted by key
 } echelon_kernel_args;
 
+/// What differs from block to block, and what the launch was asked for.
 typedef struct echelon_kernel_context {
-  uint32_t struct_size;  // of the driver's; fields may be added at the end
-  uint32_t grid[3];      // blocks of the launch in x, y, z
-  uint32_t grid_index[3];
-  uint32_t core;   // which core this call runs on, 0..cores-1
-  uint32_t cores;  // cores of the launch
-  uint32_t profiling;
+  uint32_t struct_size;    // of the driver's; fields may be added at the end
+  uint32_t grid[3];        // blocks of the launch in x, y, z
+  uint32_t grid_index[3];  // this block: 0..grid-1 in x, y, z
+  uint32_t core;           // which core this call runs on, 0..cores-1
+  uint32_t cores;          // cores of the launch
+  uint32_t profiling;      // CallConfig::profiling
+  /// echelon_kernel_fail() calls it.
   void (*fail)(const struct echelon_kernel_context* context, const char* text);
   void* driver;  // the driver's own
 } echelon_kernel_context;
 
-// The signature of every kernel.
+/// The signature of every kernel.
 typedef void (*echelon_kernel_function)(const echelon_kernel_args* args,
                                         const echelon_kernel_context* context);
 
-// Fails the launch with `text` (copied; the first text of a launch is kept). Returns: the kernel
-// should then return too.
+/// Fails the launch with `text` (copied; the first text of a launch is kept). Returns: the kernel
+/// should then return too.
 static inline void echelon_kernel_fail(const echelon_kernel_context* context, const char* text) {
   context->fail(context, text);
 }
@@ -117,7 +125,7 @@ static inline void echelon_kernel_fail(const echelon_kernel_context* context, co
 #define ECHELON_KERNEL_EXTERN_
 #endif
 
-// ECHELON_KERNEL(name) { body }: an exported kernel with the parameters `args` and `context`.
+/// `ECHELON_KERNEL(name) { body }`: an exported kernel with the parameters `args` and `context`.
 #define ECHELON_KERNEL(name)                                                                \
   ECHELON_KERNEL_EXTERN_ __attribute__((visibility("default"))) void name(                  \
       const echelon_kernel_args* args, const echelon_kernel_context* context);              \
@@ -125,11 +133,14 @@ static inline void echelon_kernel_fail(const echelon_kernel_context* context, co
                                    __attribute__((unused)) const echelon_kernel_context* context)
 
 #ifdef __cplusplus
+/// For kernels in C++.
 namespace echelon::kernel {
 
-/// Thrown by what follows after the failure was reported; ends this call of the kernel.
+/// Thrown by what follows after the failure was reported; ends this call of the kernel. Not an
+/// std::exception: let it pass.
 struct Stop {};
 
+/// echelon_kernel_fail(), and this call of the kernel ends here.
 [[noreturn]] inline void fail(const echelon_kernel_context* context, const std::string& text) {
   echelon_kernel_fail(context, text.c_str());
   throw Stop{};
@@ -155,6 +166,7 @@ inline const echelon_kernel_tensor& tensor(const echelon_kernel_args* args,
   return args->tensors[index];
 }
 
+/// The product of its extents; 1 for rank 0.
 inline std::size_t element_count(const echelon_kernel_tensor& tensor) {
   std::size_t count = 1;
   for (unsigned i = 0; i < tensor.rank; ++i) count *= static_cast<std::size_t>(tensor.extent[i]);
@@ -193,7 +205,7 @@ std::span<T> values(const echelon_kernel_args* args, const echelon_kernel_contex
   return {static_cast<T*>(t.data), count};
 }
 
-/// Scalar `index`, which must be of exactly this type.
+/// Scalar `index`. Fails the launch where there is none, or where it has another type.
 template <class T>
 T scalar(const echelon_kernel_args* args, const echelon_kernel_context* context,
          std::size_t index) {

@@ -12,30 +12,31 @@ namespace echelon {
 
 /// IEEE 754 binary16, as bits; arithmetic is the kernel's business.
 struct float16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  // sign, 5 of exponent, 10 of fraction
 };
 /// bfloat16: the upper half of a binary32, as bits.
 struct bfloat16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  // sign, 8 of exponent, 7 of fraction
 };
 
 /// Element types. The values are part of the wire format and never change.
 enum class DType : std::uint8_t {
-  kNone = 0,
-  kBool = 1,
-  kInt8 = 2,
-  kInt16 = 3,
-  kInt32 = 4,
-  kInt64 = 5,
-  kUInt8 = 6,
-  kUInt16 = 7,
-  kUInt32 = 8,
-  kUInt64 = 9,
-  kFloat16 = 10,
-  kBFloat16 = 11,
-  kFloat32 = 12,
-  kFloat64 = 13,
+  kNone = 0,       // no type
+  kBool = 1,       // bool: one byte, 0 or 1
+  kInt8 = 2,       // std::int8_t
+  kInt16 = 3,      // std::int16_t
+  kInt32 = 4,      // std::int32_t
+  kInt64 = 5,      // std::int64_t
+  kUInt8 = 6,      // std::uint8_t
+  kUInt16 = 7,     // std::uint16_t
+  kUInt32 = 8,     // std::uint32_t
+  kUInt64 = 9,     // std::uint64_t
+  kFloat16 = 10,   // echelon::float16
+  kBFloat16 = 11,  // echelon::bfloat16
+  kFloat32 = 12,   // float
+  kFloat64 = 13,   // double
 };
+/// The last value of a DType.
 inline constexpr std::uint8_t kDTypeLast = 13;
 
 /// Bytes of one element; 0 for kNone and for values that are no DType.

@@ -5,6 +5,7 @@
 
 #include <echelon/args.h>
 #include <echelon/call_config.h>
+#include <echelon/callable.h>
 #include <echelon/chip_image.h>
 #include <echelon/error.h>
 #include <echelon/handles.h>

@@ -30,10 +30,13 @@ class RunContext;
 /// everything but done() and output() throws WrongState.
 class ECHELON_API TaskHandle {
  public:
+  /// Of no task: done() and output(), too, throw InvalidArgument. submit() makes the others.
   TaskHandle() = default;
 
   /// Returns when the task has ended; throws its error if it did not end well. Drives the Worker.
   void wait() const;
+  /// False if it has not ended by then.
+  bool wait_until(std::chrono::steady_clock::time_point deadline) const;
   /// Never blocks.
   bool done() const;
   /// Waits; then what the callable returned. Throws InvalidArgument where it returned no T.
@@ -45,6 +48,7 @@ class ECHELON_API TaskHandle {
     std::memcpy(&value, bytes.data(), sizeof(T));
     return value;
   }
+  /// result() as bytes; empty where nothing was returned.
   std::vector<std::byte> result_bytes() const;
   /// The i-th output that submit() allocated (Args::output with a shape).
   Tensor output(std::size_t i) const;
@@ -56,6 +60,7 @@ class ECHELON_API TaskHandle {
   std::shared_ptr<const std::vector<Tensor>> outputs_;
 };
 
+/// How one task is submitted.
 struct SubmitOptions {
   /// Which child; without it the least loaded of those that can run the task.
   std::optional<WorkerId> worker = std::nullopt;
@@ -67,11 +72,15 @@ struct SubmitOptions {
   std::optional<CallConfig> config = std::nullopt;
 };
 
+/// How a group is submitted: see Orchestrator::submit_group().
 struct GroupOptions {
   /// One child a task, all different; empty: placed automatically.
   std::vector<WorkerId> workers = {};
+  /// As SubmitOptions::after, for each task of the group.
   std::vector<TaskHandle> after = {};
+  /// As SubmitOptions::deadline.
   std::chrono::nanoseconds deadline{0};
+  /// As SubmitOptions::config.
   std::optional<CallConfig> config = std::nullopt;
 };
 
@@ -81,8 +90,10 @@ class ECHELON_API Scope {
  public:
   /// For Orchestrator::scope().
   Scope(std::shared_ptr<detail::RunContext> run, std::uint32_t id);
+  /// What was moved from ends nothing, and cannot be waited for.
   Scope(Scope&& other) noexcept;
   Scope& operator=(Scope&&) = delete;
+  /// Ends the scope; never waits.
   ~Scope();
   /// Returns when every task submitted in this scope has ended; throws the first error among them.
   void wait();
@@ -92,10 +103,13 @@ class ECHELON_API Scope {
   std::uint32_t id_;
 };
 
+/// What an orchestration function submits with. Valid while that function runs.
+///
 /// Threads: the thread that runs the orchestration function. Blocking: submit() waits only while
 /// the Worker's bounded tables are full and something in flight can free them.
 class ECHELON_API Orchestrator {
  public:
+  /// The library's own: orchestration functions are given one.
   explicit Orchestrator(detail::RunContext& run) : run_(&run) {}
   Orchestrator(const Orchestrator&) = delete;
   Orchestrator& operator=(const Orchestrator&) = delete;
@@ -103,15 +117,19 @@ class ECHELON_API Orchestrator {
   /// Throws InvalidArgument (bad arguments, foreign handle, nobody here can run it), StaleHandle,
   /// ResourceExhausted, Cancelled, DeadlineExceeded. Nothing is submitted then.
   TaskHandle submit(SubHandle callable, const Args& args = {}, const SubmitOptions& options = {});
+  /// The same for an orchestration function, run by a Worker below this one.
   TaskHandle submit(OrchHandle callable, const Args& args = {}, const SubmitOptions& options = {});
+  /// The same for a kernel, run by a chip of this Worker.
   TaskHandle submit(ChipHandle callable, const Args& args = {}, const SubmitOptions& options = {});
 
   /// One task for each element of `args`, each on a child of its own, launched together or not at
   /// all.
   std::vector<TaskHandle> submit_group(SubHandle callable, std::span<const Args> args,
                                        const GroupOptions& options = {});
+  /// The same for an orchestration function.
   std::vector<TaskHandle> submit_group(OrchHandle callable, std::span<const Args> args,
                                        const GroupOptions& options = {});
+  /// The same for a kernel.
   std::vector<TaskHandle> submit_group(ChipHandle callable, std::span<const Args> args,
                                        const GroupOptions& options = {});
 
@@ -123,30 +141,40 @@ class ECHELON_API Orchestrator {
   /// submit() does for its outputs, while memory is short and tasks in flight will free some;
   /// otherwise throws ResourceExhausted.
   Tensor alloc(Shape shape, DType dtype);
+  /// The same with the element type by its C++ type.
   template <class T>
   Tensor alloc(Shape shape) {
     return alloc(std::move(shape), dtype_of<T>());
   }
   /// A tensor in the memory of this Worker's chip number `chip`; zeroed.
   Tensor chip_tensor(std::size_t chip, Shape shape, DType dtype);
+  /// The same with the element type by its C++ type.
   template <class T>
   Tensor chip_tensor(std::size_t chip, Shape shape) {
     return chip_tensor(chip, std::move(shape), dtype_of<T>());
   }
 
+  /// Begins a part called `name`: what is submitted from here on belongs to it, until it ends.
+  /// Within another scope, it ends with that one at the latest.
   Scope scope(std::string_view name);
 
   /// The config this orchestration function was called with.
   const CallConfig& config() const;
   /// "pod0/host1"
   const std::string& path() const;
+  /// Of this Worker: 3..6.
   int level() const;
   /// Children, by kind, in the order in which they were given.
   WorkerId sub_worker(std::size_t i) const;
+  /// Chip `i`. Throws InvalidArgument where there are not so many; so do the others.
   WorkerId chip(std::size_t i) const;
+  /// Next-level Worker `i`.
   WorkerId worker(std::size_t i) const;
+  /// How many sub-workers this Worker has.
   std::size_t sub_worker_count() const;
+  /// How many chips it has.
   std::size_t chip_count() const;
+  /// How many Workers stand directly below it.
   std::size_t worker_count() const;
 
  private:

@@ -17,9 +17,11 @@ namespace detail {
 class RunState;
 }
 
+/// How a run is submitted.
 struct RunOptions {
   /// From now; zero means none. Inherited by everything the run does, at every level.
   std::chrono::nanoseconds deadline{0};
+  /// What the run's orchestration function finds in Orchestrator::config().
   CallConfig config = {};
 };
 
@@ -27,14 +29,17 @@ struct RunOptions {
 /// close() it answers what it knew.
 class ECHELON_API Run {
  public:
+  /// Of no run: what is asked of it throws InvalidArgument. Worker::submit() makes the others.
   Run() = default;
+  /// The library's own.
   explicit Run(std::shared_ptr<detail::RunState> state) : state_(std::move(state)) {}
 
   /// Returns when every task of the run has ended; throws the run's first error. Waiting again
   /// gives the same answer. Throws WrongState from inside one of the run's own tasks.
   void wait() const;
-  /// False if the run has not ended by then.
+  /// False if the run has not ended by then. Never throws for the run's own failure.
   bool wait_until(std::chrono::steady_clock::time_point deadline) const;
+  /// The same, counted from now; a duration too long for the clock is for ever.
   template <class Rep, class Period>
   bool wait_for(std::chrono::duration<Rep, Period> duration) const {
     using Clock = std::chrono::steady_clock;
@@ -49,7 +54,8 @@ class ECHELON_API Run {
   bool done() const;
   /// Queued tasks end at once, running ones are asked to. wait() then throws Cancelled.
   void cancel() const;
-  /// Waits; then what the orchestration function returned.
+  /// Waits, and throws, as wait(); then what the orchestration function returned. Throws
+  /// InvalidArgument where that is no T.
   template <class T>
   T result() const {
     const std::vector<std::byte> bytes = result_bytes();
@@ -58,6 +64,7 @@ class ECHELON_API Run {
     std::memcpy(&value, bytes.data(), sizeof(T));
     return value;
   }
+  /// result() as bytes; empty where nothing was returned.
   std::vector<std::byte> result_bytes() const;
 
  private:

@@ -12,6 +12,7 @@
 
 #include <echelon/call_config.h>
 #include <echelon/export.h>
+#include <echelon/handles.h>
 #include <echelon/tensor.h>
 
 namespace echelon {
@@ -26,10 +27,20 @@ inline constexpr std::size_t kResultBytesMax = 1 << 20;
 /// The arguments of the running task. Valid while it runs. Threads: the one that runs the callable.
 class ECHELON_API TaskArgs {
  public:
+  /// The library's own.
   explicit TaskArgs(detail::TaskContext& context) : context_(&context) {}
 
+  /// Tensors of the task: `i` of handle() and tensor() is below it.
   std::size_t tensor_count() const;
+  /// Scalars of the task: `i` of scalar() is below it.
   std::size_t scalar_count() const;
+
+  /// Of tensor `i`: its element type, and whether its tag allows writing. Throw as handle().
+  DType tensor_dtype(std::size_t i) const;
+  /// Whether the tag of tensor `i` allows writing. Throws as handle().
+  bool tensor_writable(std::size_t i) const;
+  /// The type that scalar `i` was given with. Throws InvalidArgument where there is no scalar `i`.
+  DType scalar_dtype(std::size_t i) const;
 
   /// Tensor `i` as a handle, to be submitted further down as its tag allows. Counted in the order
   /// in which tensors were added, scalars apart. Throws InvalidArgument where there is no tensor
@@ -53,6 +64,17 @@ class ECHELON_API TaskArgs {
     return value;
   }
 
+  /// The handle that Args::callable() put in, its first scalar being scalar `i`:
+  /// `args.callable<SubHandle>(0)`. One of another kind than it was is refused by submit().
+  template <class Handle>
+  requires(detail::is_callable_handle<Handle>) Handle callable(std::size_t i)
+  const {
+    return Handle(detail::CallableRef{scalar<std::uint64_t>(i),
+                                      static_cast<std::uint32_t>(scalar<std::uint64_t>(i + 1)),
+                                      scalar<std::uint64_t>(i + 2)});
+  }
+
+  /// How the callable is to be run, as the submit or an Orchestrator above it said.
   const CallConfig& config() const;
   /// Path of the process this runs in: "pod0/host1/sub0".
   const std::string& path() const;
@@ -69,6 +91,12 @@ class ECHELON_API TaskArgs {
   }
   /// At most kResultBytesMax; throws InvalidArgument beyond.
   void set_result_bytes(std::span<const std::byte> bytes);
+
+  /// For language bindings, when the callable has ended and somebody still holds memory of an
+  /// argument: cuts them off. They see private memory from now on, and this process maps the
+  /// tensors' memory anew. REQUIRES: nothing else of this process is using it. Throws Error where
+  /// the machine refuses; the process must then not go on.
+  void cut_off_tensors();
 
  protected:
   detail::ViewLayout layout(std::size_t i, const detail::ViewRequest& request) const;

@@ -50,13 +50,20 @@ ECHELON_API std::ptrdiff_t element_offset(const ViewLayout& layout, std::size_t 
 template <class T>
 class View {
  public:
+  /// No elements, rank 0.
   View() = default;
+  /// The library's own: Tensor::data() and TaskArgs::tensor() make them.
   explicit View(const detail::ViewLayout& layout) : layout_(layout) {}
 
+  /// Elements in all.
   std::size_t size() const { return layout_.size; }
+  /// Dimensions; a view of rank 0 has one element.
   std::size_t rank() const { return layout_.rank; }
+  /// Elements along dimension `dim`, which must be below rank(): it is not checked.
   std::int64_t extent(std::size_t dim) const { return layout_.extent[dim]; }
+  /// Elements from one index of dimension `dim` to the next; not checked, like extent().
   std::int64_t stride(std::size_t dim) const { return layout_.stride[dim]; }
+  /// True where the elements lie row-major without gaps.
   bool contiguous() const { return layout_.contiguous; }
 
   /// First element; with contiguous() all size() of them follow.
@@ -76,7 +83,9 @@ class View {
   }
   /// REQUIRES: contiguous()
   std::span<T> span() const { return {data(), size()}; }
+  /// For range-based loops. REQUIRES: contiguous()
   T* begin() const { return data(); }
+  /// Behind the last element. REQUIRES: contiguous()
   T* end() const { return data() + size(); }
 
  private:
@@ -94,15 +103,22 @@ class View {
 /// Fork: inherited copies are inert in the child.
 class ECHELON_API Tensor {
  public:
+  /// Empty: what is asked of it throws InvalidArgument, but for valid() and describe().
   Tensor() = default;
+  /// False for an empty one; a stale one is still valid() (data() tells).
   bool valid() const { return state_ != nullptr; }
 
+  /// Type of the elements.
   DType dtype() const;
+  /// Dimensions, 0..8.
   std::size_t rank() const;
+  /// Elements along dimension `dim`. Throws InvalidArgument where there is no such dimension.
   std::int64_t extent(std::size_t dim) const;
+  /// All extents, outermost first.
   Shape shape() const;
   std::size_t size() const;   // elements
   std::size_t bytes() const;  // of the elements
+  bool writable() const;      // false: lent for reading
 
   /// The elements, here. Throws InvalidArgument for another dtype than the tensor's, for writing a
   /// tensor lent read-only, for a chip's tensor (copy it first), StaleHandle after free().

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/names.h"
 #include "base/digest.h"
 
 namespace echelon::detail {
@@ -15,6 +16,11 @@ Result<CallableRef> Registrations::add(Callable callable) {
   if (callable.name.empty()) {
     return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
                          fmt::format("register_{}: the name is empty", kind));
+  }
+  if (has_control_characters(callable.name)) {
+    return Status::error(
+        Code::kInvalidArgument, Reason::kBadArgument,
+        fmt::format("register_{}: {}", kind, control_characters_refusal(callable.name)));
   }
   const bool taken = std::any_of(all_.begin(), all_.end(), [&](const Callable& other) {
     return other.kind == callable.kind && other.name == callable.name;
@@ -29,7 +35,7 @@ Result<CallableRef> Registrations::add(Callable callable) {
   callable.digest = to_hex(
       sha256(fmt::format("inherited\n{}\n{:016x}\n{}\n{}", kind, owner_, number, callable.name)));
   all_.push_back(std::move(callable));
-  return CallableRef{owner_, number};
+  return CallableRef{owner_, number, 0};
 }
 
 CallableTable::CallableTable(const CallableTable* parent, const Registrations& own) {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,8 @@ struct Callable {
   TaskKind kind = TaskKind::kSub;
   std::string name;
   std::string digest;  // hex SHA-256 of its descriptor
+  // What the function's code lies in; before it, to be destroyed after it.
+  std::shared_ptr<const void> keeps;
   std::function<void(Task&)> sub;
   std::function<void(Orchestrator&, TaskArgs&)> orch;
   std::shared_ptr<const ChipImageState> image;
@@ -64,7 +67,7 @@ class CallableTable {
   /// 0: not visible here.
   CallableSlot slot_of(const CallableRef& ref) const {
     for (const Range& range : ranges_) {
-      if (range.owner == ref.owner && ref.number < range.count) {
+      if (range.owner == ref.owner && ref.number < range.count && ref.serial == 0) {
         return CallableSlot{range.first + ref.number};
       }
     }
@@ -76,6 +79,13 @@ class CallableTable {
                                                               : nullptr;
   }
   std::size_t size() const { return callables_.size(); }
+  /// Whether handles of that Worker may be used here: it is this one or an ancestor.
+  bool knows(std::uint64_t owner) const {
+    for (const Range& range : ranges_) {
+      if (range.owner == owner) return true;
+    }
+    return false;
+  }
 
  private:
   struct Range {

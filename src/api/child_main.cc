@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "api/orchestration.h"
+#include "api/sub_host.h"
 #include "api/task_execution.h"
 #include "api/throw_status.h"
 #include "observe/node_stats.h"
@@ -18,11 +19,37 @@
 namespace echelon::detail {
 namespace {
 
+/// A language's presence in this process: entered once, left if it was.
+class Presence {
+ public:
+  explicit Presence(const embedding::Language* language) : language_(language) {}
+  ~Presence() {
+    if (entered_ && language_->leave) language_->leave();
+  }
+  Presence(const Presence&) = delete;
+  Presence& operator=(const Presence&) = delete;
+  void enter() {
+    if (language_ == nullptr) return;
+    if (language_->enter) language_->enter();
+    entered_ = true;
+  }
+
+ private:
+  const embedding::Language* const language_;
+  bool entered_ = false;
+};
+
 /// Runs sub functions.
 class SubHandler final : public TaskHandler {
  public:
-  SubHandler(const CallableTable& callables, ChildConnection& connection)
-      : callables_(callables), pools_(connection.pools()), path_(connection.boot().path) {}
+  SubHandler(const CallableTable& callables, ChildConnection& connection,
+             const embedding::Language* language)
+      : callables_(callables),
+        pools_(connection.pools()),
+        path_(connection.boot().path),
+        late_(std::make_shared<SubHost>(language)) {}
+
+  std::shared_ptr<CallableHost> callable_host() override { return late_; }
 
   void run(const TaskFrame& task, ResultSink& sink) override {
     if (task.kind == TaskKind::kCopy) {
@@ -30,8 +57,18 @@ class SubHandler final : public TaskHandler {
       if (!status.ok()) report(status, path_, nullptr, sink);
       return;
     }
+    if (is_late(task.slot)) {
+      const LateUse use(late_->table(), task.slot, TaskKind::kSub);
+      if (use.get() == nullptr) return report(no_callable(task), path_, nullptr, sink);
+      return call(*use.get(), task, sink);
+    }
     const auto callable = find_callable(callables_, task);
     if (!callable.ok()) return report(callable.status(), path_, nullptr, sink);
+    call(**callable, task, sink);
+  }
+
+ private:
+  void call(const Callable& callable, const TaskFrame& task, ResultSink& sink) {
     context_.body = &task.body;
     context_.pools = &pools_;
     context_.path = &path_;
@@ -42,19 +79,19 @@ class SubHandler final : public TaskHandler {
     context_.result.clear();
     try {
       Task argument(context_);
-      (*callable)->sub(argument);
+      callable.sub(argument);
       const Status stopped = stopped_early(context_);
-      if (!stopped.ok()) return sink.error(located(stopped.info(), path_, *callable));
+      if (!stopped.ok()) return sink.error(located(stopped.info(), path_, &callable));
       if (!context_.result.empty()) sink.result(context_.result);
     } catch (...) {
-      sink.error(located(current_exception_info(), path_, *callable));
+      sink.error(located(current_exception_info(), path_, &callable));
     }
   }
 
- private:
   const CallableTable& callables_;
   WorkerPools& pools_;
   const std::string path_;
+  const std::shared_ptr<SubHost> late_;
   TaskContext context_;  // kept for its memory
 };
 
@@ -69,26 +106,15 @@ class OrchHandler final : public TaskHandler {
       if (!status.ok()) report(status, node_.path(), nullptr, sink);
       return;
     }
+    if (is_late(task.slot)) {
+      const LateUse use(node_.late(), task.slot, TaskKind::kOrch);
+      const bool runs_here = use.get() != nullptr && use.get()->orch;
+      if (!runs_here) return report(no_callable(task), node_.path(), nullptr, sink);
+      return call(*use.get(), task, sink);
+    }
     const auto callable = find_callable(node_.callables(), task);
     if (!callable.ok()) return report(callable.status(), node_.path(), nullptr, sink);
-    TaskContext context;
-    context.body = &task.body;
-    context.pools = &node_.memory().pools();
-    context.path = &node_.path();
-    context.deadline_ns = task.deadline_ns;
-    context.term = std::make_shared<LoanTerm>();
-    context.cancelled_task = &task.cancelled_task;
-    context.task = task.task.value;
-    RunState state;
-    set_current(task.task, &state);
-    const Status status = run_orchestration(node_, state, (*callable)->orch, context);
-    set_current({}, nullptr);
-    // pairs with LoanBuffer::check_usable: handles kept beyond the task are stale
-    context.term->over.store(true, std::memory_order_release);
-    if (!status.ok()) return report(status, node_.path(), *callable, sink);
-    const Status stopped = stopped_early(context);
-    if (!stopped.ok()) return report(stopped, node_.path(), *callable, sink);
-    if (!context.result.empty()) sink.result(context.result);
+    call(**callable, task, sink);
   }
 
   /// From the control ring, on the keeper's thread.
@@ -100,6 +126,27 @@ class OrchHandler final : public TaskHandler {
   }
 
  private:
+  void call(const Callable& callable, const TaskFrame& task, ResultSink& sink) {
+    TaskContext context;
+    context.body = &task.body;
+    context.pools = &node_.memory().pools();
+    context.path = &node_.path();
+    context.deadline_ns = task.deadline_ns;
+    context.term = std::make_shared<LoanTerm>();
+    context.cancelled_task = &task.cancelled_task;
+    context.task = task.task.value;
+    RunState state;
+    set_current(task.task, &state);
+    const Status status = run_orchestration(node_, state, callable.orch, context);
+    set_current({}, nullptr);
+    // pairs with LoanBuffer::check_usable: handles kept beyond the task are stale
+    context.term->over.store(true, std::memory_order_release);
+    if (!status.ok()) return report(status, node_.path(), &callable, sink);
+    const Status stopped = stopped_early(context);
+    if (!stopped.ok()) return report(stopped, node_.path(), &callable, sink);
+    if (!context.result.empty()) sink.result(context.result);
+  }
+
   void set_current(TaskId task, RunState* state) {
     const std::lock_guard lock(mutex_);
     task_ = task;
@@ -144,6 +191,7 @@ std::chrono::nanoseconds stats_budget(int level) {
 }
 
 Status serve_worker(ChildConnection& connection, NodeOptions options) {
+  Presence presence(options.language.get());
   auto node = std::make_shared<Node>(std::move(options), connection.pools());
   connection.pools().set_upper(&connection.edge());
   OrchHandler handler(*node);
@@ -158,24 +206,32 @@ Status serve_worker(ChildConnection& connection, NodeOptions options) {
   };
   hooks.shutdown = [&] { server.stop(); };
   hooks.stack = [executor = ::pthread_self()] { return stack_of(executor); };
+  hooks.registration = &node->registrar();
   hooks.stats = [&] { return encode_node(node->info(stats_budget(node->level()))); };
   ControlServer control(connection.channel(), connection.parent_doorbell(), std::move(hooks));
+  node->registrar().connect(&connection.edge(), &control);
   ParentDuties duties(control, connection);
   node->add_duties(&duties);
   node->when_lost([&](const Status& why) { leave_child(connection.fail(why)); });
   ECHELON_RETURN_IF_ERROR(node->start([&](std::string_view phase) { connection.phase(phase); }));
+  presence.enter();
   connection.ready();
   const Status status = server.serve(handler);
   node->close();
+  node->registrar().connect(nullptr, nullptr);
   return status;
 }
 
 }  // namespace
 
-int run_sub_worker(ChildBoot boot, const CallableTable& callables) {
+int run_sub_worker(ChildBoot boot, const CallableTable& callables,
+                   const embedding::Language* language) {
+  Presence presence(language);
   Leaf leaf;
   leaf.make_handler = [&](ChildConnection& connection) -> Result<std::unique_ptr<TaskHandler>> {
-    return std::unique_ptr<TaskHandler>(std::make_unique<SubHandler>(callables, connection));
+    presence.enter();
+    return std::unique_ptr<TaskHandler>(
+        std::make_unique<SubHandler>(callables, connection, language));
   };
   return run_leaf(std::move(boot), leaf);
 }

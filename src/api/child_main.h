@@ -14,7 +14,9 @@
 
 namespace echelon::detail {
 
-int run_sub_worker(ChildBoot boot, const CallableTable& callables);
+/// `language` may be nullptr.
+int run_sub_worker(ChildBoot boot, const CallableTable& callables,
+                   const embedding::Language* language);
 
 /// `options` makes the node's options for the path it was given; called in the child.
 int run_next_level_worker(

@@ -38,7 +38,8 @@ EngineLimits limits_of_level(int level) {
 Node::Node(NodeOptions options, WorkerPools& pools)
     : options_(std::move(options)),
       memory_(options_.pool, pools),
-      engine_(options_.path, limits_of_level(options_.level), *this) {}
+      engine_(options_.path, limits_of_level(options_.level), *this),
+      registrar_(late_, env_) {}
 
 Node::~Node() {
   close();
@@ -220,6 +221,8 @@ MonotonicNs Node::attend(MonotonicNs now) {
     const MonotonicNs again = child->endpoint->tick(now);
     if (again != 0 && (next == 0 || again < next)) next = again;
   }
+  const MonotonicNs registering = registrar_.attend(now);
+  if (registering != 0 && (next == 0 || registering < next)) next = registering;
   if (news != 0) driver_->kick();
   return next;
 }

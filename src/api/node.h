@@ -18,11 +18,14 @@
 #include <string_view>
 #include <vector>
 
+#include <echelon/embedding.h>
 #include <echelon/node_info.h>
 #include <echelon/worker.h>
 
 #include "api/callables.h"
+#include "api/late_table.h"
 #include "api/node_memory.h"
+#include "api/registrar.h"
 #include "api/run_context.h"
 #include "api/run_state.h"
 #include "base/env.h"
@@ -55,6 +58,9 @@ struct NodeOptions {
   std::shared_ptr<OwnPool> pool;
   std::chrono::nanoseconds start_deadline = std::chrono::seconds(30);
   std::chrono::nanoseconds unresponsive_after = std::chrono::seconds(10);
+  std::shared_ptr<const embedding::Language> language;
+  /// What the pools and callables belong to: lives as long as the node does.
+  std::vector<std::shared_ptr<const void>> keeps;
 };
 
 class Node final : public std::enable_shared_from_this<Node>,
@@ -98,7 +104,12 @@ class Node final : public std::enable_shared_from_this<Node>,
   Env& env() { return env_; }
   NodeMemory& memory() { return memory_; }
   const CallableTable& callables() const { return *options_.callables; }
+  /// Those that came while it runs.
+  LateTable& late() { return late_; }
+  Registrar& registrar() { return registrar_; }
   const std::string& path() const { return options_.path; }
+  /// nullptr: C++ alone.
+  const embedding::Language* language() const { return options_.language.get(); }
   int level() const { return options_.level; }
   /// Child number `i` of a kind, in the order given. Throws InvalidArgument where there is none.
   WorkerId child(ChildKind kind, std::size_t i) const;
@@ -128,8 +139,9 @@ class Node final : public std::enable_shared_from_this<Node>,
   Result<std::vector<std::string>> chip_start(const ChipSpec& chip) const;
   Status await_ready(const std::function<void(std::string_view)>& progress);
   bool all_ready(Status& failure, std::string& waiting_for) const;
+  void open_registrar();
   void end_runs(const Status& why);
-  void end_children();
+  void end_children(const Status& why);
   bool all_gone() const;
   // node_info.cc
   NodeInfo child_info(const Child& child) const;
@@ -138,6 +150,7 @@ class Node final : public std::enable_shared_from_this<Node>,
   // EngineListener
   void on_run_end(RunId run, std::uint64_t token, const Status& status) override;
   void on_release(std::uint64_t pin) override;
+  void on_callable_release(CallableSlot slot) override { late_.release(slot); }
   // SpawnerEvents
   void on_spawned(ChildIndex child, pid_t pid) override;
   void on_exited(ChildIndex child, const ExitReport& report) override;
@@ -154,6 +167,7 @@ class Node final : public std::enable_shared_from_this<Node>,
   NodeOptions options_;
   mutable SystemEnv env_;
   NodeMemory memory_;
+  LateTable late_;
   Engine engine_;
   Segment doorbell_segment_;
   Doorbell doorbell_;
@@ -161,6 +175,7 @@ class Node final : public std::enable_shared_from_this<Node>,
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<Spawner> spawner_;
   std::vector<std::unique_ptr<Child>> children_;
+  Registrar registrar_;
   std::vector<LocalEndpoint*> dead_;  // attend()'s, kept for its memory
   std::mutex spawner_mutex_;          // Spawner::poll, relay_, printed_
   OutputRelay relay_;

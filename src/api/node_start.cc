@@ -56,16 +56,28 @@ Status Node::start(const std::function<void(std::string_view)>& progress) {
   if (status.ok()) status = await_ready(progress);
   if (!status.ok()) {
     closing_.store(true, std::memory_order_relaxed);
-    if (spawner_ != nullptr) end_children();
+    if (spawner_ != nullptr) end_children({});
     return status;
   }
   for (const auto& child : children_) {
     engine_.add_child({child->plan.name, child->plan.kind, kWindowMax}, *child->endpoint);
   }
   started_ns_ = env_.now_ns();
+  open_registrar();
   keeper_ = std::make_unique<Keeper>(*driver_, doorbell_, *this, env_);
   keeper_->start();
   return {};
+}
+
+void Node::open_registrar() {
+  late_.when_drained(
+      [this](CallableSlot, std::uint64_t serial) { registrar_.note_drained(serial); });
+  Registrar::Options options;
+  options.path = options_.path;
+  options.language = language();
+  options.doorbell = &doorbell_;
+  for (const auto& child : children_) options.children.push_back(child->endpoint.get());
+  registrar_.open(std::move(options));
 }
 
 Status Node::spawn_children() {
@@ -83,6 +95,10 @@ Status Node::spawn_children() {
     ECHELON_ASSIGN_OR_RETURN(options.chip_executable, find_chip_executable());
   }
   options.doorbell_fd = doorbell_segment_.fd();
+  if (const embedding::Language* language = options_.language.get()) {
+    options.fork_hooks = {language->before_fork, language->after_fork_in_parent,
+                          language->after_fork_in_child};
+  }
   ECHELON_ASSIGN_OR_RETURN(spawner_, Spawner::fork(std::move(options)));
   for (std::size_t i = 0; i < options_.children.size(); ++i) {
     ECHELON_RETURN_IF_ERROR(make_child(i));
@@ -218,10 +234,11 @@ void Node::close() {
   if (closing_.exchange(true, std::memory_order_relaxed)) return;
   if (driver_ == nullptr) return;
   if (keeper_ != nullptr) keeper_->stop();
+  registrar_.close();
   const Status why = Status::error(Code::kCancelled, Reason::kCancelled,
                                    fmt::format("{} was closed", options_.path));
   end_runs(why);
-  if (spawner_ != nullptr) end_children();
+  if (spawner_ != nullptr) end_children(why);
   driver_->look();
 }
 
@@ -239,8 +256,8 @@ bool Node::all_gone() const {
                      [](const auto& child) { return child->endpoint->gone(); });
 }
 
-void Node::end_children() {
-  for (const auto& child : children_) child->endpoint->request_shutdown();
+void Node::end_children(const Status& why) {
+  for (const auto& child : children_) child->endpoint->request_shutdown(why);
   const milliseconds patience = kill_after(options_.level);
   spawner_->begin_shutdown(patience);
   const MonotonicNs deadline = env_.now_ns() + ns(patience) + ns(kReapBudget);

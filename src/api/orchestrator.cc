@@ -34,6 +34,12 @@ RunContext& run_of(const std::shared_ptr<RunContext>& run) {
 void TaskHandle::wait() const {
   run_of(run_).wait_task(TaskId{id_});
 }
+bool TaskHandle::wait_until(std::chrono::steady_clock::time_point deadline) const {
+  const auto ns = deadline.time_since_epoch().count();
+  const bool for_ever = deadline == std::chrono::steady_clock::time_point::max();
+  return run_of(run_).wait_task_until(TaskId{id_},
+                                      for_ever ? 0 : static_cast<MonotonicNs>(ns > 1 ? ns : 1));
+}
 bool TaskHandle::done() const {
   return run_of(run_).task_done(TaskId{id_});
 }

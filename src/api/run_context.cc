@@ -10,6 +10,7 @@
 #include "api/node.h"
 #include "api/tensor_state.h"
 #include "api/throw_status.h"
+#include "api/wait_announced.h"
 
 namespace echelon::detail {
 
@@ -21,8 +22,10 @@ struct RunContext::Prepared {
   std::vector<ScalarValue> scalars;
   std::vector<TaskId> after;
   std::vector<std::byte> body;
+  LateTable* late = nullptr;  // where a late callable is in use for this task
 
   void clear() {
+    late = nullptr;
     spec = TaskSpec();
     tensors.clear();
     accesses.clear();
@@ -32,6 +35,7 @@ struct RunContext::Prepared {
   }
   /// Gives back the pins of a task that was not submitted.
   void unpin() {
+    if (LateTable* used = std::exchange(late, nullptr)) used->release(spec.slot);
     for (const TaskAccess& access : accesses) {
       if (access.pin != 0) reinterpret_cast<Buffer*>(access.pin)->unpin();
     }
@@ -59,11 +63,23 @@ Access lent_access(Tag tag) {
     throw_bad_argument(
         fmt::format("submit: the {} handle is empty; it comes from register_{}()", kind, kind));
   }
+  if (ref.serial != 0 && node.callables().knows(ref.owner)) {
+    throw_new(Code::kNotFound, Reason::kStaleHandle,
+              fmt::format("submit: the {} handle was unregistered, or its tree was closed; "
+                          "register the callable again",
+                          kind));
+  }
   throw_new(
       Code::kInvalidArgument, Reason::kForeignHandle,
       fmt::format("submit: the {} handle was registered neither on {} nor on a Worker above it; "
-                  "register it there, before start()",
+                  "register it there",
                   kind, node.path()));
+}
+
+[[noreturn]] void throw_wrong_kind(const std::string& name, TaskKind is, TaskKind wanted) {
+  throw_new(Code::kInvalidArgument, Reason::kWrongType,
+            fmt::format("submit: \"{}\" was registered by register_{}() and is no {} callable",
+                        name, spelling(is), spelling(wanted)));
 }
 
 }  // namespace
@@ -143,6 +159,16 @@ void RunContext::seal_and_wait(Status status) {
   node_->driver().apply_and_wait(input, ended, 0);
 }
 
+void RunContext::seal_and_wait_for(Status status, std::chrono::nanoseconds patience) {
+  leave();
+  RunState& state = *state_;
+  const auto until = node_->env().now_ns() + static_cast<MonotonicNs>(patience.count());
+  auto input = [&](MonotonicNs now) { node_->engine().seal_run(run_, std::move(status), now); };
+  auto ended = [&state] { return state.ended(); };
+  const WaitAnnounced announced(node_->language());
+  node_->driver().apply_and_wait(input, ended, until);
+}
+
 void RunContext::retire() {
   // pairs with check_alive()
   alive_.store(false, std::memory_order_release);
@@ -217,7 +243,8 @@ Tensor RunContext::allocate(const Shape& shape, DType dtype) {
       run = node_->engine().check_run(run_);
       return !run.ok() || node_->memory().leaving_bytes() != leaving;
     };
-    node_->driver().wait_until(some_left, 0);
+    wait_announced(node_->language(), node_->env(),
+                   [&](MonotonicNs until) { return node_->driver().wait_until(some_left, until); });
     throw_if_error(run);
   }
 }
@@ -228,13 +255,14 @@ void RunContext::prepare(Prepared& prepared, TaskKind kind, const CallableRef& r
   spec.run = run_;
   spec.scope = scope_;
   spec.kind = kind;
-  if (kind != TaskKind::kCopy) {
+  if (kind == TaskKind::kCopy) {
+    spec.callable = "copy";
+  } else if (ref.serial == 0) {
     spec.slot = node_->callables().slot_of(ref);
     const Callable* callable = node_->callables().at(spec.slot);
     if (callable == nullptr) throw_not_visible(ref, spelling(kind), *node_);
+    if (callable->kind != kind) throw_wrong_kind(callable->name, callable->kind, kind);
     spec.callable = callable->name;
-  } else {
-    spec.callable = "copy";
   }
   if (place.worker.has_value()) spec.worker = ChildIndex{place.worker->value};
   if (place.deadline.count() > 0) {
@@ -259,6 +287,22 @@ void RunContext::prepare(Prepared& prepared, TaskKind kind, const CallableRef& r
     prepared.after.push_back(TaskId{handle.id_});
   }
   spec.after = prepared.after;
+  if (ref.serial != 0) use_late(prepared, kind, ref);
+}
+
+/// The last that can fail in prepare(): from here on unpin() gives the use back, or the engine.
+void RunContext::use_late(Prepared& prepared, TaskKind kind, const CallableRef& ref) {
+  const Callable* callable = node_->late().use(ref);
+  if (callable == nullptr) throw_not_visible(ref, spelling(kind), *node_);
+  prepared.spec.slot = CallableSlot{ref.number};
+  prepared.late = &node_->late();
+  if (callable->kind != kind) {
+    const std::string name = callable->name;
+    const TaskKind is = callable->kind;
+    prepared.unpin();
+    throw_wrong_kind(name, is, kind);
+  }
+  prepared.spec.callable = callable->name;
 }
 
 void RunContext::add_tensors(Prepared& prepared, const Args& args, TaskKind kind,
@@ -297,7 +341,17 @@ void RunContext::encode(Prepared& prepared, const std::optional<CallConfig>& giv
   prepared.spec.accesses = prepared.accesses;
 }
 
-Status RunContext::submit_when_room(FunctionRef<Status(MonotonicNs)> submit) {
+void RunContext::submit_when_room(FunctionRef<Status(MonotonicNs)> submit,
+                                  FunctionRef<void()> unpin) {
+  try {
+    throw_if_error(try_submit_when_room(submit));
+  } catch (...) {
+    unpin();
+    throw;
+  }
+}
+
+Status RunContext::try_submit_when_room(FunctionRef<Status(MonotonicNs)> submit) {
   Status status;
   bool can_wait = false;
   auto input = [&](MonotonicNs now) {
@@ -312,7 +366,8 @@ Status RunContext::submit_when_room(FunctionRef<Status(MonotonicNs)> submit) {
       can_wait = status.reason() == Reason::kExhausted && node_->engine().can_wait_for_room();
       return !can_wait;
     };
-    node_->driver().wait_until(accepted, 0);
+    wait_announced(node_->language(), node_->env(),
+                   [&](MonotonicNs until) { return node_->driver().wait_until(accepted, until); });
   }
   return status;
 }
@@ -335,10 +390,8 @@ TaskHandle RunContext::submit(TaskKind kind, const CallableRef& ref, const Args&
     id = *result;
     return Status();
   };
-  if (const Status status = submit_when_room(submit_now); !status.ok()) {
-    prepared.unpin();
-    throw_if_error(status);
-  }
+  auto unpin = [&prepared] { prepared.unpin(); };
+  submit_when_room(submit_now, unpin);
   return handle(id, std::move(outputs));
 }
 
@@ -377,10 +430,7 @@ std::vector<TaskHandle> RunContext::submit_group(TaskKind kind, const CallableRe
   }
   std::vector<TaskId> ids(args.size());
   auto submit_now = [&](MonotonicNs now) { return node_->engine().submit_group(specs, ids, now); };
-  if (const Status status = submit_when_room(submit_now); !status.ok()) {
-    unpin_all();
-    throw_if_error(status);
-  }
+  submit_when_room(submit_now, unpin_all);
   std::vector<TaskHandle> handles;
   for (std::size_t i = 0; i < ids.size(); ++i)
     handles.push_back(handle(ids[i], std::move(outputs[i])));
@@ -467,7 +517,8 @@ void RunContext::hand_out(std::span<const TaskId> tasks, std::vector<TaskId>& ou
 void RunContext::wait_scope(std::uint32_t scope) {
   check_alive();
   auto empty = [&] { return node_->engine().scope_live(scope) == 0; };
-  node_->driver().wait_until(empty, 0);
+  wait_announced(node_->language(), node_->env(),
+                 [&](MonotonicNs until) { return node_->driver().wait_until(empty, until); });
   bool within = false;
   for (const OpenScope& open : scopes_) {
     within = within || open.id == scope;
@@ -480,16 +531,20 @@ void RunContext::wait_scope(std::uint32_t scope) {
 // ------------------------------------------------------------------------------------------
 
 void RunContext::wait_task(TaskId task) {
+  static_cast<void>(wait_task_until(task, 0));
+}
+
+bool RunContext::wait_task_until(TaskId task, MonotonicNs deadline_ns) {
   check_alive();
   TaskView view;
   auto ended = [&] {
     view = node_->engine().task(task);
     return view.state >= TaskState::kDone;
   };
-  node_->driver().wait_until(ended, 0);
-  if (view.state == TaskState::kDone) return;
+  if (!node_->driver().wait_until(ended, deadline_ns)) return false;
+  if (view.state == TaskState::kDone) return true;
   thrown_.push_back(view.status.shared_info());
-  throw_if_error(view.status);
+  throw_error(view.status.shared_info());
 }
 
 bool RunContext::task_done(TaskId task) {

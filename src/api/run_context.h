@@ -43,6 +43,8 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   void seal(Status status);
   /// The same, and waits for the run's end.
   void seal_and_wait(Status status);
+  /// The same, for so long at most, and announced to the language.
+  void seal_and_wait_for(Status status, std::chrono::nanoseconds patience);
   /// The run has ended: handles answer WrongState from here on.
   void retire();
   /// What the function's exception `info` adds to the run: nothing where wait() threw it, as the
@@ -71,6 +73,8 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   // --- TaskHandle
   // ----------------------------------------------------------------------------------
   void wait_task(TaskId task);
+  /// False if it has not ended by then (absolute, 0: no deadline).
+  bool wait_task_until(TaskId task, MonotonicNs deadline_ns);
   bool task_done(TaskId task);
   std::vector<std::byte> task_result(TaskId task);
 
@@ -94,6 +98,7 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   Prepared& scratch(std::size_t i);
   void prepare(Prepared& prepared, TaskKind kind, const CallableRef& ref, const Args& args,
                const TaskPlace& place);
+  void use_late(Prepared& prepared, TaskKind kind, const CallableRef& ref);
   void add_tensors(Prepared& prepared, const Args& args, TaskKind kind, const TaskPlace& place,
                    Outputs& outputs);
   void add_tensor(Prepared& prepared, const Tensor& tensor, Tag tag);
@@ -105,8 +110,10 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   bool is_open(std::uint32_t scope) const;
   void hand_out(std::span<const TaskId> tasks, std::vector<TaskId>& outer) const;
   void encode(Prepared& prepared, const std::optional<CallConfig>& given);
-  /// Waits for room while something in flight can make some.
-  Status submit_when_room(FunctionRef<Status(MonotonicNs)> submit);
+  /// Calls `unpin` where nothing was submitted, and throws why.
+  void submit_when_room(FunctionRef<Status(MonotonicNs)> submit, FunctionRef<void()> unpin);
+  /// Waits for room while something in flight can make some. Throws what ended the wait.
+  Status try_submit_when_room(FunctionRef<Status(MonotonicNs)> submit);
   TaskHandle handle(TaskId id, Outputs outputs);
 
   Node* const node_;

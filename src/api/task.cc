@@ -40,6 +40,15 @@ const TaggedTensor& tensor_at(const detail::TaskContext& context, std::size_t i)
   return context.body->tensors[i];
 }
 
+const ScalarValue& scalar_at(const detail::TaskContext& context, std::size_t i) {
+  const std::size_t count = context.body->scalars.size();
+  if (i >= count) {
+    throw_bad_argument(
+        fmt::format("scalar {} of a task that has {} (tensors are counted apart)", i, count));
+  }
+  return context.body->scalars[i];
+}
+
 }  // namespace
 
 std::size_t TaskArgs::tensor_count() const {
@@ -47,6 +56,16 @@ std::size_t TaskArgs::tensor_count() const {
 }
 std::size_t TaskArgs::scalar_count() const {
   return context_->body->scalars.size();
+}
+
+DType TaskArgs::tensor_dtype(std::size_t i) const {
+  return tensor_at(*context_, i).desc.dtype;
+}
+bool TaskArgs::tensor_writable(std::size_t i) const {
+  return allows(tensor_at(*context_, i).desc.access, Access::kWrite);
+}
+DType TaskArgs::scalar_dtype(std::size_t i) const {
+  return scalar_at(*context_, i).dtype;
 }
 
 Tensor TaskArgs::handle(std::size_t i) const {
@@ -95,6 +114,14 @@ void TaskArgs::set_result_bytes(std::span<const std::byte> bytes) {
   context_->result.assign(bytes.begin(), bytes.end());
 }
 
+void TaskArgs::cut_off_tensors() {
+  // Several tensors may lie in one segment; moving that twice does no harm.
+  for (const TaggedTensor& tensor : context_->body->tensors) {
+    const Status status = context_->pools->directory().cut_off(tensor.desc);
+    if (!status.ok()) throw_error(status.shared_info());
+  }
+}
+
 detail::ViewLayout TaskArgs::layout(std::size_t i, const detail::ViewRequest& request) const {
   const TaggedTensor& tensor = tensor_at(*context_, i);
   detail::check_view(tensor.desc, request);
@@ -104,12 +131,7 @@ detail::ViewLayout TaskArgs::layout(std::size_t i, const detail::ViewRequest& re
 }
 
 std::uint64_t TaskArgs::scalar_bits(std::size_t i, DType dtype) const {
-  const std::size_t count = context_->body->scalars.size();
-  if (i >= count) {
-    throw_bad_argument(
-        fmt::format("scalar {} of a task that has {} (tensors are counted apart)", i, count));
-  }
-  const ScalarValue& scalar = context_->body->scalars[i];
+  const ScalarValue& scalar = scalar_at(*context_, i);
   if (scalar.dtype != dtype) {
     throw_error(Status::error(Code::kInvalidArgument, Reason::kWrongType,
                               fmt::format("scalar {} is {}, and was asked for as {}", i,

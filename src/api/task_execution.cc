@@ -11,12 +11,16 @@
 
 namespace echelon::detail {
 
-Result<const Callable*> find_callable(const CallableTable& callables, const TaskFrame& task) {
-  const Callable* callable = callables.at(task.slot);
-  if (callable != nullptr && callable->kind == task.kind) return callable;
+Status no_callable(const TaskFrame& task) {
   return Status::error(
       Code::kInvalidArgument, Reason::kBadArgument,
       fmt::format("slot {} holds no {} callable here", task.slot.value, to_string(task.kind)));
+}
+
+Result<const Callable*> find_callable(const CallableTable& callables, const TaskFrame& task) {
+  const Callable* callable = callables.at(task.slot);
+  if (callable != nullptr && callable->kind == task.kind) return callable;
+  return no_callable(task);
 }
 
 Status copy_host_tensors(const TaskBody& body, WorkerPools& pools) {

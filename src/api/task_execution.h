@@ -14,6 +14,9 @@ namespace echelon::detail {
 /// The callable of a frame. Errors: kBadArgument where there is none of this kind in the slot.
 Result<const Callable*> find_callable(const CallableTable& callables, const TaskFrame& task);
 
+/// The same error, for callables that are found elsewhere.
+Status no_callable(const TaskFrame& task);
+
 /// Copies the second tensor of the body into the first (TaskKind::kCopy), both in host memory.
 Status copy_host_tensors(const TaskBody& body, WorkerPools& pools);
 

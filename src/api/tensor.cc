@@ -128,6 +128,9 @@ std::size_t Tensor::size() const {
 std::size_t Tensor::bytes() const {
   return state_of(*this).desc.payload_bytes();
 }
+bool Tensor::writable() const {
+  return allows(state_of(*this).desc.access, Access::kWrite);
+}
 
 Tensor Tensor::slice(std::size_t dim, std::int64_t begin, std::int64_t end) const {
   const TensorState& state = state_of(*this);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "api/names.h"
 #include "api/orchestration.h"
 #include "api/throw_status.h"
 #include "api/worker_state.h"
@@ -33,6 +34,9 @@ std::string default_name(int level) {
 }
 
 void check_name(const std::string& name) {
+  if (detail::has_control_characters(name)) {
+    throw_bad_argument(detail::control_characters_refusal(name));
+  }
   if (name.size() > 64 || name.find('/') != std::string::npos) {
     throw_bad_argument(
         fmt::format("a Worker's name \"{}\": at most 64 characters, and no \"/\"", name));
@@ -169,14 +173,6 @@ OrchHandle Worker::register_orch_function(std::string_view name,
   return OrchHandle(state().add(std::move(callable)));
 }
 
-ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image, RegisterOptions) {
-  detail::Callable callable;
-  callable.kind = TaskKind::kChip;
-  callable.name = name;
-  callable.image = image.state();
-  return ChipHandle(state().add(std::move(callable)));
-}
-
 // --- life
 // ---------------------------------------------------------------------------------------------
 
@@ -184,7 +180,7 @@ void Worker::start() {
   state().check_here("start");
   state().check_root("start");
   const std::lock_guard lock(state().mutex);
-  if (state().node != nullptr) {
+  if (state().running_or_null() != nullptr) {
     throw_new(Code::kFailedPrecondition, Reason::kWrongState,
               fmt::format("start: {} is started already", state().options.name));
   }
@@ -196,6 +192,7 @@ void Worker::close() {
 }
 
 bool Worker::started() const {
+  state().check_here("started");
   return state().running_or_null() != nullptr;
 }
 
@@ -254,8 +251,16 @@ detail::TaskContext root_context(detail::Node& node, const TaskBody& body,
 
 }  // namespace
 
-Run Worker::submit_function(const detail::OrchestrationFunction& fn, const RunOptions& options) {
-  const auto node = state().running("submit");
+namespace {
+
+/// A run whose function has been called; not sealed yet.
+struct CalledRun {
+  std::shared_ptr<detail::RunState> state;
+  Status failure;
+};
+
+CalledRun call_for_run(const std::shared_ptr<detail::Node>& node,
+                       const detail::OrchestrationFunction& fn, const RunOptions& options) {
   TaskBody body;
   body.config = options.config;
   detail::TaskContext context = root_context(*node, body, options);
@@ -268,9 +273,33 @@ Run Worker::submit_function(const detail::OrchestrationFunction& fn, const RunOp
     detail::throw_if_error(begun);
   }
   run->set_result(std::move(context.result));
-  const std::shared_ptr<detail::RunContext> running = run->context;
-  running->seal(std::move(failure));
-  return Run(std::move(run));
+  return {std::move(run), std::move(failure)};
+}
+
+}  // namespace
+
+Run Worker::submit_function(const detail::OrchestrationFunction& fn, const RunOptions& options) {
+  const auto node = state().running("submit");  // kept, should another thread close() meanwhile
+  CalledRun called = call_for_run(node, fn, options);
+  // The context is let go of with the run's end, while this is still using it.
+  const std::shared_ptr<detail::RunContext> running = called.state->context;
+  running->seal(std::move(called.failure));
+  return Run(std::move(called.state));
+}
+
+Run Worker::submit_and_wait(const std::function<std::chrono::nanoseconds(Orchestrator&)>& fn,
+                            const RunOptions& options) {
+  std::chrono::nanoseconds patience{0};
+  const auto call = [&](Orchestrator& orch, TaskArgs&) { patience = fn(orch); };
+  const auto node = state().running("run");
+  CalledRun called = call_for_run(node, call, options);
+  // As in submit_function().
+  const std::shared_ptr<detail::RunContext> running = called.state->context;
+  if (patience.count() > 0)
+    running->seal_and_wait_for(std::move(called.failure), patience);
+  else
+    running->seal(std::move(called.failure));
+  return Run(std::move(called.state));
 }
 
 void Worker::run_function(const std::function<void(Orchestrator&)>& fn, const RunOptions& options) {
@@ -288,7 +317,11 @@ void Worker::run_function(const std::function<void(Orchestrator&)>& fn, const Ru
 
 NodeInfo Worker::tree() const {
   state().check_here("tree");
-  if (const auto node = state().running_or_null()) return node->info(kTreeBudget);
+  if (const auto node = state().running_or_null()) {
+    NodeInfo info = node->info(kTreeBudget);
+    state().add_doubts(info);
+    return info;
+  }
   const std::lock_guard lock(state().mutex);
   return state().planned_info("");
 }

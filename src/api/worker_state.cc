@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "api/child_main.h"
 #include "api/throw_status.h"
+#include "api/wait_announced.h"
 
 namespace echelon {
 
@@ -61,12 +63,11 @@ detail::CallableRef Worker::State::add(detail::Callable callable) {
               fmt::format("{}: a level 2 Worker is a chip alone and runs chip kernels only", call));
   }
   if (frozen) {
-    throw_new(
-        Code::kUnimplemented, Reason::kWrongState,
-        fmt::format(
-            "{}: the tree of {} is running, and callables cannot be added to a running tree yet; "
-            "register before start(), or close() and start() again",
-            call, options.name));
+    throw_wrong_state(
+        fmt::format("{}: the tree of {} is running, and a function with what it captured cannot be "
+                    "shipped to its processes; name it by ECHELON_{} and register the name, or put "
+                    "it into a library (register_library), or register it before start()",
+                    call, options.name, callable.kind == TaskKind::kOrch ? "ORCH" : "SUB"));
   }
   return detail::value_or_throw(registrations.add(std::move(callable)));
 }
@@ -122,7 +123,9 @@ std::vector<detail::ChildPlan> Worker::State::plans(MonotonicNs deadline_ns) {
     detail::ChildPlan& plan = plans.emplace_back();
     plan.kind = ChildKind::kSub;
     plan.name = fmt::format("sub{}", i);
-    plan.main = [this](ChildBoot boot) { return detail::run_sub_worker(std::move(boot), table); };
+    plan.main = [this](ChildBoot boot) {
+      return detail::run_sub_worker(std::move(boot), *table, language.get());
+    };
   }
   for (std::size_t i = 0; i < options.chips.size(); ++i) {
     detail::ChildPlan& plan = plans.emplace_back();
@@ -140,7 +143,8 @@ std::vector<detail::ChildPlan> Worker::State::plans(MonotonicNs deadline_ns) {
       auto options_of = [&](const std::string& at) -> Result<detail::NodeOptions> {
         ECHELON_ASSIGN_OR_RETURN(below->pool,
                                  detail::make_own_pool(below->options.memory_bytes_max, at));
-        below->table = detail::CallableTable(&table, below->registrations);
+        below->table = std::make_shared<detail::CallableTable>(table.get(), below->registrations);
+        below->language = language;
         return below->node_options(at, deadline_ns - kStartMarginNs);
       };
       return detail::run_next_level_worker(std::move(boot), options_of);
@@ -156,60 +160,74 @@ detail::NodeOptions Worker::State::node_options(std::string at, MonotonicNs dead
   node_options.name = options.name;
   node_options.path = std::move(at);
   node_options.children = plans(deadline_ns);
-  node_options.callables = &table;
+  node_options.callables = table.get();
   node_options.pool = pool;
   node_options.start_deadline = std::chrono::nanoseconds(deadline_ns > now ? deadline_ns - now : 0);
   node_options.unresponsive_after = options.unresponsive_after;
+  node_options.language = language;
   return node_options;
 }
 
 void Worker::State::start_locked() {
   check_runnable();
   own_pool();
-  table = detail::CallableTable(nullptr, registrations);
-  pools = std::make_unique<WorkerPools>();
+  table = std::make_shared<detail::CallableTable>(nullptr, registrations);
+  pools = std::make_shared<WorkerPools>();
+  language = options.language;
   const auto budget = std::chrono::nanoseconds(options.start_deadline).count();
   const MonotonicNs deadline = SystemEnv().now_ns() + static_cast<MonotonicNs>(budget);
-  auto starting = std::make_shared<detail::Node>(node_options(options.name, deadline), *pools);
+  detail::NodeOptions given = node_options(options.name, deadline);
+  given.keeps = {table, pools};
+  const auto starting = std::make_shared<detail::Node>(std::move(given), *pools);
   const Status status = starting->start(nullptr);
   if (!status.ok()) {
     ErrorInfo info = status.info();
     info.reason = Reason::kStartFailed;
     throw_error(std::make_shared<const ErrorInfo>(std::move(info)));
   }
-  node = std::move(starting);
+  (void)exchange_node(starting);
   life = Life::kStarted;
   freeze(true);
 }
 
 std::shared_ptr<detail::Node> Worker::State::running(const char* call) {
   check_here(call);
-  const std::lock_guard lock(mutex);
-  if (node != nullptr) return node;
+  if (auto here = running_or_null()) return here;
   check_root(call);
+  // Whoever has the mutex may be forking, for which it takes the language's lock.
+  const detail::WaitAnnounced announced(options.language.get());
+  const std::lock_guard lock(mutex);
+  if (auto here = running_or_null()) return here;
   if (life == Life::kClosed) {
     throw_wrong_state(
         fmt::format("{}: {} was closed; start() starts it again", call, options.name));
   }
   start_locked();
-  return node;
+  return running_or_null();
 }
 
 std::shared_ptr<detail::Node> Worker::State::running_or_null() const {
-  const std::lock_guard lock(mutex);
-  return node;
+  const std::lock_guard lock(node_mutex_);
+  return node_;
+}
+
+std::shared_ptr<detail::Node> Worker::State::exchange_node(std::shared_ptr<detail::Node> next) {
+  const std::lock_guard lock(node_mutex_);
+  return std::exchange(node_, std::move(next));
 }
 
 void Worker::State::close() {
   std::shared_ptr<detail::Node> ending;
   {
     const std::lock_guard lock(mutex);
-    ending = std::move(node);
+    ending = exchange_node(nullptr);
     if (!has_parent) life = Life::kClosed;
     if (ending != nullptr) freeze(false);
   }
   // Outside of the lock: runs that are being waited for end meanwhile.
-  if (ending != nullptr) ending->close();
+  if (ending == nullptr) return;
+  ending->close();
+  late->clear();
 }
 
 NodeInfo Worker::State::planned_info(const std::string& parent_path) const {

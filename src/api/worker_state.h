@@ -4,10 +4,14 @@
 //
 //   New -> Started -> Closed -> Started ...      only a Worker without a parent is started
 //
-// Threads: mutex guards all that changes. Fork: next-level Workers inherit the whole tree of
-// states; in a process that the program forked, a state is inert.
+// Threads: mutex guards all that changes, and is held while the tree is started, forks and all:
+// what only asks (running_or_null(), frozen) does without it. Fork: next-level Workers inherit the
+// whole tree of states; in a process that the program forked, a state is inert, and its mutexes may
+// be held for ever: check_here() comes first.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -17,6 +21,7 @@
 #include <echelon/worker.h>
 
 #include "api/callables.h"
+#include "api/late_registry.h"
 #include "api/node.h"
 #include "base/env.h"
 #include "base/fork_generation.h"
@@ -37,10 +42,34 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   /// close().
   std::shared_ptr<detail::Node> running(const char* call);
   std::shared_ptr<detail::Node> running_or_null() const;
+  /// Returns the one before.
+  std::shared_ptr<detail::Node> exchange_node(std::shared_ptr<detail::Node> next);
   void start_locked();
   void close();
 
   detail::CallableRef add(detail::Callable callable);
+  /// worker_registration.cc: in a running tree.
+  struct Shipping {
+    RegisteredKind kind = RegisteredKind::kSub;
+    embedding::Form form = embedding::Form::kName;
+    std::string name;
+    bool name_given = true;
+    std::shared_ptr<const Payload> payload;
+    std::chrono::milliseconds timeout{0};
+  };
+  detail::CallableRef ship(const Shipping& what);
+  void unregister(const detail::CallableRef& ref);
+  /// Whether the tree that it is in runs.
+  bool is_frozen() const { return frozen; }
+  /// Whether it is the identity of this Worker or of one below.
+  bool owns(std::uint64_t owner) const;
+  void check_can_run(RegisteredKind kind, const std::string& call) const;
+  void check_free_name(const Shipping& what, const std::string& call) const;
+  /// The Worker at the top, and the way from there to here.
+  std::shared_ptr<State> root(std::vector<std::uint32_t>& route);
+  /// " ... has not confirmed ..."; empty: all have.
+  std::string doubts_text();
+  void add_doubts(NodeInfo& tree);
   const std::shared_ptr<detail::OwnPool>& own_pool();
 
   /// "pod0/host1", as far as parents are known.
@@ -65,14 +94,20 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   std::vector<std::shared_ptr<State>> children;
   std::weak_ptr<State> parent;
   bool has_parent = false;
-  bool frozen = false;
+  std::atomic<bool> frozen{false};
   Life life = Life::kNew;
   std::shared_ptr<detail::OwnPool> pool;
+  const std::shared_ptr<detail::LateRegistry> late = std::make_shared<detail::LateRegistry>();
 
   // While started; in a next-level Worker's process made anew.
-  detail::CallableTable table;
-  std::unique_ptr<WorkerPools> pools;
-  std::shared_ptr<detail::Node> node;
+  std::shared_ptr<const embedding::Language> language;  // the whole tree's
+  // The node's, too: a run may still be using the one before when the tree is started again.
+  std::shared_ptr<detail::CallableTable> table;
+  std::shared_ptr<WorkerPools> pools;
+
+ private:
+  mutable std::mutex node_mutex_;  // of node_ alone; kept for no longer than a copy takes
+  std::shared_ptr<detail::Node> node_;
 };
 
 }  // namespace echelon

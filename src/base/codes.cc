@@ -93,6 +93,8 @@ std::string_view to_string(Reason reason) {
       return "system";
     case Reason::kInternal:
       return "internal";
+    case Reason::kRegistration:
+      return "registration";
   }
   return "invalid reason";
 }

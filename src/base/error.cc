@@ -142,6 +142,8 @@ void throw_error(std::shared_ptr<const ErrorInfo> info) {
       raise<ResourceExhausted>(std::move(info));
     case Reason::kStartFailed:
       raise<StartFailed>(std::move(info));
+    case Reason::kRegistration:
+      raise<RegistrationFailed>(std::move(info));
     case Reason::kNoEligibleChild:
       // nobody ever could: the call is wrong; nobody is left alive: a loss
       if (info->code == Code::kUnavailable) raise<ChildLost>(std::move(info));

@@ -12,9 +12,9 @@
 namespace echelon {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 constexpr std::size_t kTexts = 6;
-constexpr std::size_t kFixedBytes = 12 + 4 * 8 + kTexts * 4;
+constexpr std::size_t kFixedBytes = 12 + 4 * 8 + kTexts * 4 + 4;
 static_assert(kFixedBytes <= kErrorBytesMin);
 constexpr std::string_view kCutNote = "... [cut]";
 
@@ -43,7 +43,7 @@ void put_text(ByteWriter& out, std::string_view text, std::size_t room) {
 }
 
 std::size_t own_bytes(const ErrorInfo& info) {
-  std::size_t bytes = kFixedBytes;
+  std::size_t bytes = kFixedBytes + info.exception.size();
   for (const std::string* text : texts_of(info)) bytes += text->size();
   return bytes;
 }
@@ -110,6 +110,9 @@ std::size_t encode_at(const ErrorInfo& info, std::span<std::byte> out, unsigned 
   for (std::size_t i = 0; i < kTexts; ++i) {
     put_text(writer, *texts[i], whole ? texts[i]->size() : rooms[i]);
   }
+  const std::string_view exception = whole ? std::string_view(info.exception) : "";
+  writer.put(static_cast<std::uint32_t>(exception.size()));
+  writer.put_text(exception);
   const std::uint16_t kept = put_others(writer, info, whole, depth);
   ByteWriter count_writer(counts);
   count_writer.put(kept);
@@ -150,6 +153,7 @@ Status decode_at(std::span<const std::byte> bytes, unsigned depth, ErrorInfo& in
        {&info.message, &info.path, &info.host, &info.callable, &info.digest, &info.traceback}) {
     *text = in.text(in.get<std::uint32_t>());
   }
+  info.exception = in.text(in.get<std::uint32_t>());
   if (!in.ok()) return bad("a text is longer than what was sent");
   if (count > 0 && depth + 1 >= kErrorDepthMax) return bad("errors nested too deep");
   if (count > in.remaining() / (4 + kFixedBytes)) return bad("more errors announced than sent");

@@ -2,9 +2,10 @@
 //
 // ErrorInfo as bytes: completions, last words, results of start. Bounded both ways.
 //
-//   u8 version (1), u8 code, u16 reason, u8 phase, u8 cause, u16 others_count, u32 others_dropped,
+//   u8 version (2), u8 code, u16 reason, u8 phase, u8 cause, u16 others_count, u32 others_dropped,
 //   i64 pid, i64 signal, i64 exit_code, i64 time_in_phase (ns),
 //   message, path, host, callable, digest, traceback: each u32 bytes, then UTF-8 text,
+//   exception: u32 bytes, then as given: whole, or nothing where it does not fit,
 //   others: others_count x { u32 bytes, the same form }
 #pragma once
 

@@ -82,6 +82,7 @@ TEST(ThrowError, TheReasonDecidesTheKind) {
   expect_kind<TaskFailed>(Code::kAborted, Reason::kPoisoned);
   expect_kind<ChildLost>(Code::kUnavailable, Reason::kChildDied);
   expect_kind<StartFailed>(Code::kUnavailable, Reason::kStartFailed);
+  expect_kind<RegistrationFailed>(Code::kFailedPrecondition, Reason::kRegistration);
 }
 
 TEST(ThrowError, NoEligibleChildIsALossWhereTheyDied) {

@@ -33,6 +33,13 @@ using ChildIndex = StrongId<struct ChildIndexTag, std::uint32_t>;
 /// A callable's number in task frames. 0 is no callable.
 using CallableSlot = StrongId<struct CallableSlotTag, std::uint32_t>;
 
+/// Slots from here on are those of callables registered in a running tree: one numbering for the
+/// whole tree, handed out by its root. Below, each Worker has its own (api/callables.h).
+inline constexpr std::uint32_t kFirstLateSlot = std::uint32_t{1} << 31;
+constexpr bool is_late(CallableSlot slot) {
+  return slot.value >= kFirstLateSlot;
+}
+
 /// A buffer of one issuer: 24-bit slot in the low bits, 40-bit serial above. The serial is the
 /// generation: a slot given out again carries another one, so that an old handle is recognised.
 struct BufferId {

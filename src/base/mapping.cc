@@ -43,6 +43,18 @@ void Mapping::reset() {
   leak();
 }
 
+Status Mapping::move_away(int fd, const MapOptions& options) {
+  ECHELON_ASSIGN_OR_RETURN(Mapping elsewhere, map(fd, bytes_, options));
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  if (::mmap(data_, bytes_, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
+    return Status::from_errno(errno, fmt::format("mmap({} bytes) over a mapping", bytes_));
+  }
+  if (excluded_) forget_excluded(data_);
+  leak();
+  *this = std::move(elsewhere);
+  return {};
+}
+
 std::size_t page_bytes() {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return bytes;

@@ -44,6 +44,10 @@ class Mapping {
   std::span<std::byte> bytes() const { return {data_, bytes_}; }
   explicit operator bool() const { return data_ != nullptr; }
   void reset();
+  /// Maps the file anew, elsewhere. What still points into the old range sees private memory of
+  /// zeros there from now on, for as long as the process lives. Errors: kSystem; the old mapping
+  /// is then as it was.
+  Status move_away(int fd, const MapOptions& options);
   /// Forgets the mapping without unmapping it.
   void leak() { data_ = nullptr, bytes_ = 0, excluded_ = false; }
 

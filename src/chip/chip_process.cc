@@ -80,6 +80,7 @@ class Chip final : public TaskHandler {
 
   void run(const TaskFrame& task, ResultSink& sink) override { worker_.run(task, sink); }
   void release_buffer(BufferId id) override { worker_.release_buffer(id); }
+  std::shared_ptr<CallableHost> callable_host() override { return worker_.callable_host(); }
 
   /// The images that the Worker pushes before this chip is ready. Errors: kImage, kBadFrame.
   Status take_images(ChildConnection& parent, std::uint32_t count) {

@@ -96,8 +96,20 @@ Status ChipWorker::add_image(CallableSlot slot, const PushedImage& image) {
                            device_.load(image.bytes(), image.kernel()));
   LoadedKernel& place = kernels_[slot];
   device_.unload(place.kernel);
-  place = {kernel, image.kernel()};
+  place = {kernel, image.kernel(), Status()};
   return Status();
+}
+
+void ChipWorker::load_late() {
+  for (const auto& [slot, image] : late_->take()) {
+    if (const auto found = kernels_.find(slot); found != kernels_.end()) {
+      device_.unload(found->second.kernel);
+      kernels_.erase(found);
+    }
+    if (!image.has_value()) continue;
+    const Status loaded = add_image(slot, *image);
+    if (!loaded.ok()) kernels_[slot].failed = loaded;
+  }
 }
 
 void ChipWorker::release_buffer(BufferId id) {
@@ -106,6 +118,7 @@ void ChipWorker::release_buffer(BufferId id) {
 
 void ChipWorker::run(const TaskFrame& task, ResultSink& sink) {
   enter(Phase::kStaging);
+  if (late_->pending()) load_late();
   Status status;
   if (task.kind == TaskKind::kChip) {
     status = run_kernel(task);
@@ -139,6 +152,7 @@ Status ChipWorker::run_kernel(const TaskFrame& task) {
     return Status::error(Code::kNotFound, Reason::kImage,
                          fmt::format("no image is loaded in slot {}", task.slot.value));
   }
+  ECHELON_RETURN_IF_ERROR(found->second.failed);
   ECHELON_RETURN_IF_ERROR(bind(task.body));
   if (task.cancelled()) {
     return Status::error(Code::kCancelled, Reason::kCancelled, "cancelled before its launch");

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@
 #include "chip/device.h"
 #include "chip/device_memory.h"
 #include "chip/image_push.h"
+#include "chip/late_images.h"
 #include "process/task_server.h"
 
 namespace echelon {
@@ -65,12 +67,16 @@ class ChipWorker final : public TaskHandler {
   void run(const TaskFrame& task, ResultSink& sink) override;
   void release_buffer(BufferId id) override;
 
+  /// Images that come while tasks run.
+  std::shared_ptr<CallableHost> callable_host() override { return late_; }
+
   std::size_t buffer_count() const { return buffers_.count(); }
 
  private:
   struct LoadedKernel {
     ChipDevice::Kernel kernel;
     std::string name;
+    Status failed;  // why there is none; of one that came late
   };
   /// A host tensor's copy in device memory, for the time of one task.
   struct Staged {
@@ -80,6 +86,7 @@ class ChipWorker final : public TaskHandler {
     bool back = false;
   };
 
+  void load_late();
   Status run_kernel(const TaskFrame& task);
   Status run_copy(const TaskFrame& task);
   Status bind(const TaskBody& body);
@@ -104,6 +111,7 @@ class ChipWorker final : public TaskHandler {
   StagingCache staging_;
   DeviceBuffers buffers_;
   std::map<CallableSlot, LoadedKernel> kernels_;
+  const std::shared_ptr<LateImages> late_ = std::make_shared<LateImages>();
 
   Phase phase_ = Phase::kNone;
   MonotonicNs phase_since_ns_ = 0;

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -84,9 +86,18 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   return kExitUsage;
 }
 
+/// `code`, unless what was printed did not arrive (a full disk).
+int told(const CLI::App& app, int code) {
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (!failed) return code;
+  fmt::print(stderr, "{}: standard output cannot be written: {}\n", full_name(innermost(app)),
+             std::strerror(errno));
+  return kExitFailed;
+}
+
 int act(const CLI::App& app, const Action& action) {
   try {
-    return action();
+    return told(app, action());
   } catch (const std::exception& error) {
     std::fflush(stdout);
     fmt::print(stderr, "{}: {}\n", full_name(innermost(app)), error.what());
@@ -120,7 +131,7 @@ int run_app(int argc, const char* const* argv) {
   }
   if (!action) {
     fmt::print("{}", app.help());
-    return 0;
+    return told(app, 0);
   }
   return act(app, action);
 }

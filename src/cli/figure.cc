@@ -63,6 +63,8 @@ std::string format_value(const std::optional<double>& value, Unit unit) {
   switch (unit) {
     case Unit::kNanoseconds:
       return format_duration_ns(*value);
+    case Unit::kMicroseconds:
+      return format_duration_ns(*value * 1e3);
     case Unit::kMilliseconds:
       return three_digits(*value) + " ms";
     case Unit::kPercent:

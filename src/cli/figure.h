@@ -18,7 +18,16 @@ namespace echelon::cli {
 
 using Json = nlohmann::ordered_json;
 
-enum class Unit { kNone, kNanoseconds, kMilliseconds, kPercent, kTimes, kPerSecond, kBytes };
+enum class Unit {
+  kNone,
+  kNanoseconds,
+  kMicroseconds,
+  kMilliseconds,
+  kPercent,
+  kTimes,
+  kPerSecond,
+  kBytes,
+};
 
 struct Target {
   enum class Kind { kAtMost, kAtLeast } kind = Kind::kAtMost;

@@ -23,6 +23,8 @@ TEST(Figure, DurationsChooseTheirUnit) {
   EXPECT_EQ(format_value(64.25, Unit::kNanoseconds), "64.2 ns");
   EXPECT_EQ(format_value(1340, Unit::kNanoseconds), "1.34 us");
   EXPECT_EQ(format_value(2.5e9, Unit::kNanoseconds), "2.50 s");
+  EXPECT_EQ(format_value(243, Unit::kMicroseconds), "243 us");
+  EXPECT_EQ(format_value(2430, Unit::kMicroseconds), "2.43 ms");
 }
 
 TEST(Figure, LargeNumbersHaveSeparators) {

@@ -82,7 +82,8 @@ struct TaskSpec {
   std::uint32_t scope = 0;  // from open_scope(); 0: the run itself
   TaskKind kind = TaskKind::kSub;
   CallableSlot slot;
-  std::string_view callable;         // name for errors; must outlive the engine
+  std::string_view
+      callable;  // name for errors; must outlive the engine, or its on_callable_release
   std::optional<ChildIndex> worker;  // explicit placement
   std::span<const TaskAccess> accesses;
   std::span<const TaskId> after;    // explicit edges; ended tasks are allowed
@@ -101,6 +102,9 @@ class EngineListener {
   /// the buffer any more: for a task of a child that died, it is gone. May come after its run's
   /// end. Must not call the engine.
   virtual void on_release(std::uint64_t pin) = 0;
+  /// The same, said of the callable of a task with a late slot (base/ids.h): nothing runs it for
+  /// that task any more. Must not call the engine.
+  virtual void on_callable_release(CallableSlot slot) { static_cast<void>(slot); }
 
  protected:
   ~EngineListener() = default;

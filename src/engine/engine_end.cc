@@ -99,6 +99,11 @@ void Engine::State::release(std::uint32_t index) {
   const bool orphan = task.run == kNoIndex;
   const bool spoils = !orphan && task.state != TaskState::kDone && !runs[task.run].ended;
   drop_accesses(task, spoils);
+  if (const CallableSlot slot{task.slot}; is_late(slot)) {
+    // Whoever unregisters it may free the name, too.
+    task.callable_bytes = 0;
+    listener.on_callable_release(slot);
+  }
   const bool retained = task.state != TaskState::kDone || task.detail != kNoIndex;
   if (orphan || !retained) forget_task(index);
 }

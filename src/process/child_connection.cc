@@ -11,6 +11,7 @@
 
 #include "base/build_id.h"
 #include "process/last_words.h"
+#include "process/leaf_registration.h"
 #include "process/liveness.h"
 
 namespace echelon {
@@ -29,7 +30,8 @@ Result<Segment> open_doorbell(UniqueFd fd) {
   return segment;
 }
 
-ControlHooks make_hooks(TaskServer& server, const Leaf& leaf, pthread_t executor) {
+ControlHooks make_hooks(TaskServer& server, const Leaf& leaf, pthread_t executor,
+                        RegistrationHooks* registration) {
   ControlHooks hooks;
   hooks.cancel = [&server](TaskId task) { server.request_cancel(task); };
   hooks.shutdown = [&server] { server.stop(); };
@@ -37,6 +39,7 @@ ControlHooks make_hooks(TaskServer& server, const Leaf& leaf, pthread_t executor
     hooks.stats = [&server, &leaf] { return leaf.stats(server.counters()); };
   }
   hooks.stack = [executor] { return stack_of(executor); };
+  hooks.registration = registration;
   return hooks;
 }
 
@@ -44,11 +47,19 @@ int serve_leaf(ChildConnection& connection, const Leaf& leaf, TaskHandler& handl
   TaskServer server({connection.boot().path}, connection.channel(), connection.edge(),
                     connection.parent_doorbell(), connection.env());
   if (const Status watched = watch_stack(); !watched.ok()) return connection.fail(watched);
+  std::unique_ptr<LeafRegistration> registration;
+  if (auto host = handler.callable_host(); host != nullptr) {
+    registration = std::make_unique<LeafRegistration>(connection.boot().path, connection.channel(),
+                                                      connection.edge(), std::move(host));
+  }
   ControlServer control(connection.channel(), connection.parent_doorbell(),
-                        make_hooks(server, leaf, ::pthread_self()));
+                        make_hooks(server, leaf, ::pthread_self(), registration.get()));
+  if (registration != nullptr) registration->answer_through(&control);
   const ControlThread thread(control, connection.channel(), connection.boot().spawner_pid);
   connection.ready();
-  if (const Status served = server.serve(handler); !served.ok()) return connection.fail(served);
+  const Status served = server.serve(handler);
+  if (registration != nullptr) registration->answer_through(nullptr);
+  if (!served.ok()) return connection.fail(served);
   connection.channel().set_state(ChildState::kClosing, "");
   return 0;
 }

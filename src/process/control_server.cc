@@ -9,6 +9,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <mutex>
 #include <utility>
 
 #include "base/env.h"
@@ -33,6 +34,9 @@ std::span<const std::byte> as_bytes_of(const std::string& text) {
 
 Status ControlProtocol::handle(const FrameHeader& frame, std::span<const std::byte> body,
                                ControlReplies& replies) {
+  if (frame.kind == FrameKind::kRegister || frame.kind == FrameKind::kUnregister) {
+    return handle_registration(frame, body, replies);
+  }
   if (!body.empty()) {
     return Status::error(Code::kDataLoss, Reason::kBadFrame,
                          fmt::format("a control frame of kind {} with {} bytes of body, expected 0",
@@ -65,6 +69,30 @@ Status ControlProtocol::handle(const FrameHeader& frame, std::span<const std::by
   }
 }
 
+Status ControlProtocol::handle_registration(const FrameHeader& frame,
+                                            std::span<const std::byte> body,
+                                            ControlReplies& replies) {
+  SubtreeAnswer answer;
+  FrameKind reply = FrameKind::kUnregisterReply;
+  if (frame.kind == FrameKind::kRegister) {
+    ECHELON_ASSIGN_OR_RETURN(const RegisterFrame decoded, decode_register(frame, body));
+    if (hooks_.registration != nullptr) {
+      hooks_.registration->on_register(frame.task, decoded);
+      return Status();
+    }
+    answer.add({AnswerOutcome::kRefused, ::getpid(), "", "this process takes no callables"});
+    reply = FrameKind::kRegisterReply;
+  } else {
+    ECHELON_ASSIGN_OR_RETURN(const std::uint64_t serial, decode_unregister(frame, body));
+    if (hooks_.registration != nullptr) {
+      hooks_.registration->on_unregister(frame.task, CallableSlot{frame.slot}, serial);
+      return Status();
+    }
+  }
+  replies.reply(reply, frame.task, encode_answer(answer, kAnswerMessageBytesMax));
+  return Status();
+}
+
 // --- over a channel
 // ---------------------------------------------------------------------------------
 
@@ -72,17 +100,27 @@ struct ControlServer::State final : ControlReplies {
   State(ChannelChild& of, Doorbell& ring, ControlHooks hooks)
       : channel(of), parent(ring), protocol(std::move(hooks)) {}
 
+  // A parent that reads no answers gets none: whoever asked has a deadline of its own.
   void reply(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) override {
+    static_cast<void>(
+        push(kind, token, body.first(std::min(body.size(), channel.control_up.body_bytes_max()))));
+  }
+
+  bool push(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) {
     FrameHeader header;
     header.kind = kind;
     header.task = token;
-    body = body.first(std::min(body.size(), channel.control_up.body_bytes_max()));
-    // A parent that reads no answers gets none: whoever asked has a deadline of its own.
-    if (channel.control_up.try_push(header, body) != PushResult::kPushed) return;
+    {
+      // The ring has one producer at a time.
+      const std::lock_guard lock(mutex);
+      if (channel.control_up.try_push(header, body) != PushResult::kPushed) return false;
+    }
     // Pongs are read when the next ping is due; somebody waits for the others.
     if (kind != FrameKind::kPong) parent.wake_keeper();
+    return true;
   }
 
+  std::mutex mutex;
   ChannelChild& channel;
   Doorbell& parent;
   ControlProtocol protocol;
@@ -118,6 +156,10 @@ FutexWaiter ControlServer::arm() {
 
 void ControlServer::disarm() {
   state_->channel.control.disarm();
+}
+
+bool ControlServer::answer(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) {
+  return state_->push(kind, token, body);
 }
 
 bool ControlServer::pending() const {

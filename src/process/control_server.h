@@ -21,11 +21,21 @@
 
 #include "base/ids.h"
 #include "base/status.h"
+#include "process/registration_codec.h"
 #include "shm/channel.h"
 #include "shm/doorbell.h"
 #include "shm/frame.h"
 
 namespace echelon {
+
+/// What takes callables in while the child runs. Called on the control thread, and answers through
+/// ControlServer::answer(), then or later. Neither may block.
+class RegistrationHooks {
+ public:
+  virtual ~RegistrationHooks() = default;
+  virtual void on_register(std::uint64_t token, const RegisterFrame& frame) = 0;
+  virtual void on_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial) = 0;
+};
 
 /// Called on the control thread; none may block.
 struct ControlHooks {
@@ -35,6 +45,8 @@ struct ControlHooks {
   std::function<std::vector<std::byte>()> stats = nullptr;
   /// The executor's stack as text, best effort; nullptr: "no stack".
   std::function<std::string()> stack = nullptr;
+  /// nullptr: every callable is refused.
+  RegistrationHooks* registration = nullptr;
 };
 
 /// Where answers go.
@@ -50,10 +62,13 @@ class ControlReplies {
 class ControlProtocol {
  public:
   explicit ControlProtocol(ControlHooks hooks) : hooks_(std::move(hooks)) {}
-  /// Errors: kBadFrame for a kind that does not belong on this ring or a body of a wrong size.
+  /// Errors: kBadFrame for a kind that does not belong on this ring or a body that cannot be read.
   Status handle(const FrameHeader& frame, std::span<const std::byte> body, ControlReplies& replies);
 
  private:
+  Status handle_registration(const FrameHeader& frame, std::span<const std::byte> body,
+                             ControlReplies& replies);
+
   ControlHooks hooks_;
 };
 
@@ -73,6 +88,9 @@ class ControlServer {
   void disarm();
   /// True if poll() would find something.
   bool pending() const;
+
+  /// Answers a registration. Any thread. False: the parent has to read some answers first.
+  bool answer(FrameKind kind, std::uint64_t token, std::span<const std::byte> body);
 
  private:
   struct State;

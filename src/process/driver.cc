@@ -9,10 +9,6 @@ namespace echelon {
 namespace {
 
 constexpr MonotonicNs kForever = ~MonotonicNs{0};
-/// While anything is in flight a sleeper looks again so often; what it finds is a lost wake-up.
-constexpr MonotonicNs kLookAgainNs = 1'000'000'000;
-/// From a frame that was seen to the ring that must follow it, on a machine that is busy.
-constexpr MonotonicNs kSuspicionNs = 100'000'000;
 
 MonotonicNs sooner(MonotonicNs a, MonotonicNs b) {
   if (a == 0 || b == 0) return a + b;

@@ -48,6 +48,12 @@ class DriveTarget {
   ~DriveTarget() = default;
 };
 
+/// While anything is in flight a sleeper, caller or keeper, looks again so often; what it finds is
+/// a lost wake-up.
+inline constexpr MonotonicNs kLookAgainNs = 1'000'000'000;
+/// From a frame that was seen to the ring that must follow it, on a machine that is busy.
+inline constexpr MonotonicNs kSuspicionNs = 100'000'000;
+
 /// A reference to something callable; the callee outlives the call.
 template <class Signature>
 class FunctionRef;

@@ -10,9 +10,6 @@ namespace {
 
 constexpr MonotonicNs kLookNs = 1'000'000;
 constexpr MonotonicNs kStayActiveNs = 10'000'000;
-constexpr MonotonicNs kLookAgainNs = 1'000'000'000;
-/// From a frame that was seen to the ring that must follow it, on a machine that is busy.
-constexpr MonotonicNs kSuspicionNs = 100'000'000;
 /// Without futex_waitv only the doorbell can be slept on: the other words are looked at so often.
 constexpr MonotonicNs kNoWaitvNs = 5'000'000;
 

@@ -29,6 +29,7 @@
 #include "base/status.h"
 #include "engine/endpoint.h"
 #include "process/liveness.h"
+#include "process/registration_codec.h"
 #include "process/spawner.h"
 #include "process/tree_edge.h"
 #include "shm/channel.h"
@@ -91,7 +92,8 @@ class LocalEndpoint final : public Endpoint {
   void note_spawner_lost(const Status& why);
 
   // --- requests: any thread --------------------------------------------------------------------
-  void request_shutdown();
+  /// `why`: what its tasks say, should it have to be killed for it; ok: how it died.
+  void request_shutdown(const Status& why);
   /// False: no room, or down. The reply comes to take_stats_reply() after a tick().
   bool request_stats(std::uint64_t token);
   struct StatsReply {
@@ -99,6 +101,17 @@ class LocalEndpoint final : public Endpoint {
     std::vector<std::byte> bytes;
   };
   std::optional<StatsReply> take_stats_reply();
+  /// A callable for this child, or for what is below it; one caller at a time. kNoRoom: the child
+  /// has to read first; then the same again. Its answer comes to take_registration_replies() after
+  /// a tick().
+  DispatchResult request_register(std::uint64_t token, const RegisterRequest& request);
+  DispatchResult request_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial);
+  struct RegistrationReply {
+    std::uint64_t token = 0;
+    bool unregister = false;
+    SubtreeAnswer answer;
+  };
+  std::vector<RegistrationReply> take_registration_replies();
   bool request_stack() override;
   void add_whereabouts(ErrorInfo& info) override;
   /// The executor's stack as last reported; empty: none.
@@ -109,7 +122,11 @@ class LocalEndpoint final : public Endpoint {
 
   const LocalEndpointOptions& options() const;
   pid_t pid() const;
+  /// What it says it is doing.
+  std::string phase() const;
   bool down() const;
+  /// Down, or about to be: it will answer nothing more.
+  bool ending() const;
   /// Why it is down. REQUIRES: down().
   Status down_status() const;
   bool gone() const;

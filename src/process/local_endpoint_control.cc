@@ -77,6 +77,10 @@ Status LocalEndpoint::State::death_locked() const {
   if (how.signal == SIGKILL && oom_kills_before.has_value()) {
     how.out_of_memory = oom_kill_count().value_or(0) > *oom_kills_before;
   }
+  // Killed, as it had been told to end and went on.
+  if (!shutdown_why.ok() && how.signal == SIGKILL && !how.out_of_memory) {
+    return located(shutdown_why);
+  }
   const Status words = read_last_words(channel);
   ErrorInfo info;
   if (!words.ok()) info = words.info();
@@ -139,23 +143,23 @@ void LocalEndpoint::note_spawner_lost(const Status& why) {
 // --- the control rings
 // ----------------------------------------------------------------------------
 
+PushResult LocalEndpoint::State::push_control_locked(const FrameHeader& header,
+                                                     std::span<const std::byte> body) {
+  const PushResult pushed = channel.control_down.try_push(header, body);
+  if (pushed == PushResult::kPushed) channel.control.ring();
+  if (pushed == PushResult::kBroken) {
+    end_locked(Status::error(Code::kDataLoss, Reason::kBadFrame,
+                             "its position in the control ring is impossible"));
+  }
+  return pushed;
+}
+
 bool LocalEndpoint::State::send_control_locked(FrameKind kind, std::uint64_t token) {
   if (down.load(std::memory_order_relaxed)) return false;
   FrameHeader header;
   header.kind = kind;
   header.task = token;
-  switch (channel.control_down.try_push(header)) {
-    case PushResult::kPushed:
-      channel.control.ring();
-      return true;
-    case PushResult::kNoRoom:
-      return false;
-    case PushResult::kBroken:
-      break;
-  }
-  end_locked(Status::error(Code::kDataLoss, Reason::kBadFrame,
-                           "its position in the control ring is impossible"));
-  return false;
+  return push_control_locked(header, {}) == PushResult::kPushed;
 }
 
 void LocalEndpoint::State::read_control_locked() {
@@ -188,6 +192,9 @@ void LocalEndpoint::State::take_control_locked(const RingFrame& frame) {
       stack_asked = false;
       stack.assign(reinterpret_cast<const char*>(frame.body.data()), frame.body.size());
       return;
+    case FrameKind::kRegisterReply:
+    case FrameKind::kUnregisterReply:
+      return take_registration_locked(frame);
     default:
       return bad("a frame that does not belong on a control ring going up");
   }
@@ -232,8 +239,9 @@ void LocalEndpoint::request_cancel(TaskId task) {
   state_->request_stack_locked();
 }
 
-void LocalEndpoint::request_shutdown() {
+void LocalEndpoint::request_shutdown(const Status& why) {
   const std::lock_guard lock(state_->mutex);
+  state_->shutdown_why = why;
   state_->send_control_locked(FrameKind::kShutdown, 0);
 }
 
@@ -323,6 +331,12 @@ const LocalEndpointOptions& LocalEndpoint::options() const {
 }
 pid_t LocalEndpoint::pid() const {
   return state_->pid.load(std::memory_order_relaxed);
+}
+std::string LocalEndpoint::phase() const {
+  return state_->channel.phase();
+}
+bool LocalEndpoint::ending() const {
+  return down() || state_->news.load(std::memory_order_relaxed) != 0;
 }
 bool LocalEndpoint::down() const {
   return state_->down.load(std::memory_order_relaxed);

@@ -63,15 +63,19 @@ struct LocalEndpoint::State {
   std::atomic<pid_t> pid{0};
   std::atomic<bool> down{false};
   std::atomic<bool> gone{false};
+  std::atomic<std::uint64_t> pushed_payload{0};  // the last one's id
 
   mutable std::mutex mutex;  // guards all below, and the control rings
   Status end_why;
+  Status shutdown_why;
   Status spawn_failed;
   std::optional<ExitReport> exit;
   MonotonicNs owner_died_ns = 0;
   std::optional<DeathCause> death;  // as the kernel told it before the report of its end
   std::optional<std::uint64_t> oom_kills_before;
   std::optional<StatsReply> stats_reply;
+  std::vector<RegistrationReply> registration_replies;
+  std::atomic<bool> registration_answered{false};  // there are some; read without the lock
   std::string stack;
   bool stack_asked = false;
   std::uint64_t ping_number = 0;
@@ -103,6 +107,9 @@ struct LocalEndpoint::State {
   Status death_locked() const;
   bool request_stack_locked();
   bool send_control_locked(FrameKind kind, std::uint64_t token);
+  PushResult push_control_locked(const FrameHeader& header, std::span<const std::byte> body);
+  DispatchResult send_registration(const FrameHeader& header, std::span<const std::byte> body);
+  void take_registration_locked(const RingFrame& frame);
   void read_control_locked();
   void take_control_locked(const RingFrame& frame);
 };

@@ -150,6 +150,16 @@ struct Spawner::State {
   bool report(const UpMessage& message, std::vector<UniqueFd> fds, SpawnerEvents& events);
 };
 
+pid_t fork_with(const ForkHooks& hooks) {
+  if (hooks.before) hooks.before();
+  const pid_t pid = ::fork();
+  const int error = errno;
+  const auto& after = pid == 0 ? hooks.after_in_child : hooks.after_in_parent;
+  if (after) after();
+  errno = error;
+  return pid;
+}
+
 Result<std::unique_ptr<Spawner>> Spawner::fork(SpawnerOptions options) {
   ECHELON_ASSIGN_OR_RETURN(SharedPage page, SharedPage::make());
   ECHELON_RETURN_IF_ERROR(init_liveness(page->liveness));
@@ -167,7 +177,7 @@ Result<std::unique_ptr<Spawner>> Spawner::fork(SpawnerOptions options) {
   std::string path = options.path;
   boot.options = std::move(options);
   flush_streams();
-  const pid_t pid = ::fork();
+  const pid_t pid = fork_with(boot.options.fork_hooks);
   if (pid < 0) return Status::from_errno(errno, "fork()");
   if (pid == 0) run_spawner(std::move(boot), page);
   page.keep_from_forks();

@@ -34,6 +34,16 @@
 
 namespace echelon {
 
+/// Around each fork of the Worker's process and of the spawner's. May be empty.
+struct ForkHooks {
+  std::function<void()> before;
+  std::function<void()> after_in_parent;
+  std::function<void()> after_in_child;
+};
+
+/// fork(2) with the hooks around it.
+pid_t fork_with(const ForkHooks& hooks);
+
 struct SpawnerOptions {
   Uid uid;
   std::string name;  // of the Worker
@@ -44,6 +54,7 @@ struct SpawnerOptions {
   std::string chip_executable;
   /// The Worker's doorbell segment (borrowed): rung for the keeper after each report. -1: none.
   int doorbell_fd = -1;
+  ForkHooks fork_hooks;
 };
 
 struct ChildSpec {

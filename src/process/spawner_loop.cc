@@ -289,7 +289,7 @@ Status SpawnerLoop::try_make(const SpawnRequest& request, std::vector<UniqueFd> 
 }
 
 Result<pid_t> SpawnerLoop::fork_child(ChildBoot boot, int output, int errors) {
-  const pid_t pid = ::fork();
+  const pid_t pid = fork_with(boot_.options.fork_hooks);
   if (pid < 0) return Status::from_errno(errno, "fork()");
   if (pid != 0) return pid;
   const Status entered = enter_forked_child(boot, output, errors);

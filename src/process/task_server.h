@@ -29,6 +29,8 @@
 
 namespace echelon {
 
+class CallableHost;
+
 /// One task, decoded. Views are valid until TaskHandler::run returns.
 struct TaskFrame {
   TaskId task;
@@ -63,6 +65,8 @@ class TaskHandler {
   virtual void run(const TaskFrame& task, ResultSink& sink) = 0;
   /// The parent frees a buffer that this child holds (chips); in order with the tasks.
   virtual void release_buffer(BufferId) {}
+  /// What takes callables while tasks run; nullptr: none are taken.
+  virtual std::shared_ptr<CallableHost> callable_host() { return nullptr; }
 };
 
 /// Written by the executor, read by the control thread; relaxed, as they are only figures.

@@ -17,6 +17,7 @@
 #include <stdexcept>
 
 #include "base/syscall.h"
+#include "process/leaf_registration.h"
 #include "process/test_tree.h"
 #include "shm/channel.h"
 #include "shm/waiter.h"
@@ -78,10 +79,22 @@ std::string hygiene() {
                      sigismember(&mask, SIGTERM));
 }
 
+// Takes callables by name: "refuse" is refused, "block" is never done; of others nothing is made.
+class TestHost final : public CallableHost {
+ public:
+  Status install(const RegisterRequest& request) override {
+    if (request.name == "block") hang();
+    if (request.name != "refuse") return Status();
+    return Status::error(Code::kAborted, Reason::kException, "it is refused, as it asked");
+  }
+  void remove(CallableSlot, std::uint64_t, std::function<void()> gone) override { gone(); }
+};
+
 class TestHandler final : public TaskHandler {
  public:
   TestHandler(ChildConnection& connection, UniqueFd channel_fd)
       : connection_(connection), channel_fd_(std::move(channel_fd)) {}
+  std::shared_ptr<CallableHost> callable_host() override { return host_; }
 
   void run(const TaskFrame& task, ResultSink& sink) override {
     switch (static_cast<TestTask>(task.slot.value)) {
@@ -204,6 +217,7 @@ class TestHandler final : public TaskHandler {
 
   ChildConnection& connection_;
   UniqueFd channel_fd_;
+  const std::shared_ptr<TestHost> host_ = std::make_shared<TestHost>();
 };
 
 }  // namespace

@@ -145,7 +145,7 @@ bool TestTree::start() {
 
 Status TestTree::close(std::chrono::milliseconds kill_after) {
   closed_ = true;
-  for (auto& child : children_) child->request_shutdown();
+  for (auto& child : children_) child->request_shutdown({});
   spawner_->begin_shutdown(kill_after);
   const Status reaped = spawner_->reap_until(env.now_ns() + 10'000'000'000, *this);
   look();

@@ -92,13 +92,33 @@ bool TreeEdge::fetch_more_locked() {
     auto received = receive_push(socket_.get(), /*wait=*/false);
     if (received.ok() && (received->none || received->end)) return some;
     if (received.ok()) {
-      receive_error_ = pools_.adopt(std::move(received).value(), spills_);
+      receive_error_ = adopt_locked(std::move(received).value());
     } else {
       receive_error_ = received.status();
     }
     some = true;
   }
   return some;
+}
+
+Status TreeEdge::adopt_locked(ReceivedPush push) {
+  if (push.push.kind != PushKind::kPayload) return pools_.adopt(std::move(push), spills_);
+  if (payloads_.size() >= kPayloadsMax || payloads_.contains(push.push.index)) {
+    return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                         "a pushed payload is refused: too many wait, or it came twice");
+  }
+  payloads_.emplace(push.push.index, std::move(push.fd));
+  return {};
+}
+
+UniqueFd TreeEdge::take_payload(std::uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  fetch_more_locked();
+  const auto found = payloads_.find(id);
+  if (found == payloads_.end()) return {};
+  UniqueFd fd = std::move(found->second);
+  payloads_.erase(found);
+  return fd;
 }
 
 bool TreeEdge::fetch_more() {

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -67,6 +68,8 @@ class TreeEdge {
   bool fetch_more();
   /// The body that a frame with kFlagSpill names. Errors: kBadFrame.
   Result<Mapping> take_spill(std::span<const std::byte> frame_body);
+  /// The file that was pushed as payload `id`; none: it has not come. Each can be taken once.
+  UniqueFd take_payload(std::uint64_t id);
   /// What ended receiving, if anything did.
   Status receive_error() const;
 
@@ -74,10 +77,13 @@ class TreeEdge {
 
  private:
   static constexpr std::size_t kCurrentMax = 8;
+  /// Payloads that have arrived and whose frames have not been read, at most.
+  static constexpr std::size_t kPayloadsMax = 256;
 
   Status push_issuer(Uid issuer);
   bool is_current(Uid issuer) const;
   bool fetch_more_locked();
+  Status adopt_locked(ReceivedPush push);
 
   UniqueFd socket_;
   const Uid self_;
@@ -93,6 +99,7 @@ class TreeEdge {
 
   mutable std::mutex mutex_;  // guards the receiving side
   SpillInbox spills_;
+  std::map<std::uint64_t, UniqueFd> payloads_;
   Status receive_error_;
 };
 

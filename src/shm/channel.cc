@@ -174,11 +174,16 @@ std::span<std::byte, 64> ChannelChild::liveness() const {
   return data().liveness;
 }
 
-void ChannelChild::set_state(ChildState state, std::string_view phase) {
+void ChannelChild::set_phase(std::string_view phase) {
   ChannelStateData& to = data().state;
   phase = phase.substr(0, kPhaseBytesMax);
   store_text(phase, to.phase.data());
   to.phase_bytes.store(static_cast<std::uint32_t>(phase.size()), std::memory_order_relaxed);
+}
+
+void ChannelChild::set_state(ChildState state, std::string_view phase) {
+  set_phase(phase);
+  ChannelStateData& to = data().state;
   // pairs with the acquire load in load_state: publishes the phase
   to.state.store(static_cast<std::uint32_t>(state), std::memory_order_release);
   futex_wake(to.state, INT_MAX);

@@ -183,6 +183,8 @@ class ChannelChild {
   std::span<std::byte, 64> liveness() const;
   /// Any one thread at a time. `phase` is cut at kPhaseBytesMax. Wakes who sleeps on state_word().
   void set_state(ChildState state, std::string_view phase);
+  /// The phase alone: what a ready child is at beside its tasks. Any one thread at a time.
+  void set_phase(std::string_view phase);
   ChildState state() const;
   /// The first call counts, later ones are ignored, so that the first cause stays. Cut at
   /// kLastWordsBytesMax. Any thread; safe in a signal handler.

@@ -31,6 +31,11 @@ enum class FrameKind : std::uint16_t {
   kStatsReply = 37,    // up; body = the child's node tree (observe/node_stats.h)
   kStackRequest = 38,  // down: the executor's stack, into the last words
   kStackReply = 39,    // up; body = text
+  // bodies: process/registration_codec.h; task = a number that the reply repeats
+  kRegister = 40,         // down; a callable for this child, or for what is below it
+  kRegisterReply = 41,    // up; how it went, there and below
+  kUnregister = 42,       // down; slot = what to forget
+  kUnregisterReply = 43,  // up; forgotten, there and below
 };
 
 /// kFlagPush: descriptors went over the edge before this frame; take them in before its tensors are

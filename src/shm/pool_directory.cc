@@ -17,6 +17,13 @@ Status foreign(std::string what) {
   return Status::error(Code::kInvalidArgument, Reason::kForeignHandle, std::move(what));
 }
 
+/// How others' segments are mapped.
+MapOptions borrowed() {
+  MapOptions options;
+  options.dont_fork = true;
+  return options;
+}
+
 }  // namespace
 
 Status PoolDirectory::adopt_table(Uid issuer, UniqueFd fd) {
@@ -47,9 +54,7 @@ Status PoolDirectory::adopt_segment(Uid issuer, std::uint32_t index, std::uint64
     return bad(fmt::format("segment {} came where {} was due", index, segments.size()));
   }
   if (bytes == 0) return bad("an empty segment");
-  MapOptions options;
-  options.dont_fork = true;
-  ECHELON_ASSIGN_OR_RETURN(Segment segment, Segment::open(std::move(fd), bytes, options));
+  ECHELON_ASSIGN_OR_RETURN(Segment segment, Segment::open(std::move(fd), bytes, borrowed()));
   segments.push_back(std::move(segment));
   return {};
 }
@@ -103,6 +108,17 @@ Result<std::byte*> PoolDirectory::open(const TensorDesc& desc, Access want,
   if (lookup == Lookup::kUnknownSegment) return bad("a buffer in a segment that never came");
   if (!status.ok()) return status;
   return address;
+}
+
+Status PoolDirectory::cut_off(const TensorDesc& desc) {
+  const std::lock_guard lock(mutex_);
+  const auto found = pools_.find(desc.issuer);
+  if (found == pools_.end()) return {};
+  Pool& pool = found->second;
+  const auto place = pool.table->find(desc.buffer);
+  // A task's buffers outlive it, so that only memory of a chip lies elsewhere.
+  if (!place.ok() || place->segment >= pool.segments.size()) return {};
+  return pool.segments[place->segment].move_away(borrowed());
 }
 
 std::optional<PoolDescriptors> PoolDirectory::descriptors(Uid issuer) const {

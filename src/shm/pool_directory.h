@@ -43,6 +43,11 @@ class PoolDirectory {
   /// buffer's owner keeps it.
   Result<std::byte*> open(const TensorDesc& desc, Access want, const FetchMore& fetch_more);
 
+  /// Cuts off what still points into this tensor's segment: it sees private memory from now on, and
+  /// open() gives other addresses. Nothing for a pool unknown here. REQUIRES: no view of the
+  /// segment is rightly in use. Errors: kSystem.
+  Status cut_off(const TensorDesc& desc);
+
   /// For handing on; nothing for a pool unknown here.
   std::optional<PoolDescriptors> descriptors(Uid issuer) const;
 

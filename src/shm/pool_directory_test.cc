@@ -49,6 +49,23 @@ TEST_F(PoolDirectoryTest, ABorrowerSeesWhatTheIssuerWrites) {
   EXPECT_EQ(*reinterpret_cast<float*>(*address), 2.5f);
 }
 
+TEST_F(PoolDirectoryTest, WhatIsCutOffReachesNobodyAndTheBorrowerGoesOn) {
+  const TensorDesc desc = floats(10);
+  push();
+  auto* theirs = reinterpret_cast<float*>(pool_->bytes_of(desc.buffer)->data());
+  *theirs = 2.5f;
+  auto* kept = reinterpret_cast<float*>(*directory_.open(desc, Access::kReadWrite, fetcher()));
+  ASSERT_TRUE(directory_.cut_off(desc).ok());
+  EXPECT_EQ(*kept, 0.0f);
+  *kept = 7.0f;
+  EXPECT_EQ(*theirs, 2.5f);
+  auto* again = reinterpret_cast<float*>(*directory_.open(desc, Access::kReadWrite, fetcher()));
+  EXPECT_NE(again, kept);
+  EXPECT_EQ(*again, 2.5f);
+  *again = 3.5f;
+  EXPECT_EQ(*theirs, 3.5f);
+}
+
 TEST_F(PoolDirectoryTest, ASegmentMadeLaterIsFetched) {
   const TensorDesc early = floats(10);
   push();

@@ -46,6 +46,7 @@ Result<PoolPush> decode_push(std::span<const std::byte> bytes) {
       break;
     case PushKind::kSpill:
     case PushKind::kChipImage:
+    case PushKind::kPayload:
       break;
     default:
       return bad("unknown kind");

@@ -27,6 +27,7 @@ enum class PushKind : std::uint16_t {
   kPoolSegment = 2,  // index: the segment's
   kSpill = 3,        // index: the spill's id
   kChipImage = 4,    // index: the callable slot (chip/image_push.h)
+  kPayload = 5,      // index: the serial of what it belongs to (process/payload.h)
 };
 
 struct PoolPush {

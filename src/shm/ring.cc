@@ -59,10 +59,14 @@ bool belongs(RingUse use, FrameKind kind) {
     case FrameKind::kShutdown:
     case FrameKind::kStatsRequest:
     case FrameKind::kStackRequest:
+    case FrameKind::kRegister:
+    case FrameKind::kUnregister:
       return use == RingUse::kControlDown;
     case FrameKind::kPong:
     case FrameKind::kStatsReply:
     case FrameKind::kStackReply:
+    case FrameKind::kRegisterReply:
+    case FrameKind::kUnregisterReply:
       return use == RingUse::kControlUp;
     case FrameKind::kNone:
       return false;

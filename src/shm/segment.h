@@ -31,6 +31,9 @@ class Segment {
   /// After this no further mapping of it can be writable; those that exist stay so.
   Status seal_future_writes();
 
+  /// Its mapping goes elsewhere; see Mapping::move_away(). REQUIRES: not close_fd() before.
+  Status move_away(const MapOptions& options) { return mapping_.move_away(fd(), options); }
+
   int fd() const { return fd_.get(); }
   std::byte* data() const { return mapping_.data(); }
   std::size_t size() const { return mapping_.size(); }

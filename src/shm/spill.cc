@@ -90,7 +90,8 @@ Status adopt_push(ReceivedPush received, PoolDirectory& pools, SpillInbox& spill
     case PushKind::kSpill:
       return spills.adopt(push.index, push.bytes, std::move(received.fd));
     case PushKind::kChipImage:
-      break;  // chip/image_push.h takes these
+    case PushKind::kPayload:
+      break;  // chip/image_push.h and process/tree_edge.h take these
   }
   return Status::error(Code::kDataLoss, Reason::kBadFrame,
                        "a pushed descriptor is refused: it is neither a pool's nor a spill's");

@@ -272,6 +272,31 @@ TEST_P(Unwilling, ASubWorkerEndsWithClose) {
   });
 }
 
+TEST_P(Unwilling, AWaitForItsTaskSaysWhoWasClosed) {
+  Worker host({.level = 3, .sub_workers = 1});
+  const SubHandle resists =
+      host.register_sub("resists", [how = GetParam()](Task& task) { resist(task, how); });
+  const Tensor word = host.tensor<std::int32_t>({1});
+  std::string said;
+  std::thread waiting([&] {
+    try {
+      host.run([&](Orchestrator& orch) {
+        const TaskHandle task = orch.submit(resists, Args().inout(word));
+        try {
+          task.wait();
+        } catch (const Cancelled& error) {
+          said = error.message();
+        }
+      });
+    } catch (const Cancelled&) {}
+  });
+  EXPECT_TRUE(
+      eventually([&] { return std::atomic_ref(word.data<std::int32_t>()[0]).load() != 0; }));
+  host.close();
+  waiting.join();
+  EXPECT_EQ(said, "host0 was closed");
+}
+
 TEST_P(Unwilling, ASubWorkerThreeLevelsBelowEndsWithClose) {
   HostAt tree(3, {.level = 3, .sub_workers = 1});
   const SubHandle resists =
@@ -477,6 +502,7 @@ TEST_F(ForkedByTheUser, AWorkerIsInertThere) {
                      refused([&] { host.run([](Orchestrator&) {}); }, words) &&
                      refused([&] { host.tensor<float>({1}); }, words) &&
                      refused([&] { host.register_sub("x", [](Task&) {}); }, words) &&
+                     refused([&] { host.started(); }, words) &&
                      refused([&] { host.tree(); }, words);
             }),
             0);

@@ -37,8 +37,8 @@ pid_t to_pid(std::string_view text) {
   return pid;
 }
 
-bool read_stat(pid_t pid, Stat& stat) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+bool read_stat(const std::string& folder, Stat& stat) {
+  std::ifstream file(folder + "/stat");
   std::string text;
   if (!std::getline(file, text, '\0')) return false;  // it ended between open and read
   const auto open = text.find('(');
@@ -57,7 +57,8 @@ std::multimap<pid_t, pid_t> living_by_parent() {
   while (const dirent* entry = ::readdir(folder)) {
     const auto pid = to_pid(entry->d_name);
     Stat stat;
-    if (pid > 0 && read_stat(pid, stat) && stat.state != 'Z' && stat.state != 'X') {
+    if (pid > 0 && read_stat("/proc/" + std::to_string(pid), stat) && stat.state != 'Z' &&
+        stat.state != 'X') {
       by_parent.emplace(stat.parent, pid);
     }
   }
@@ -77,6 +78,23 @@ bool readable_by(int fd, Clock::time_point deadline) {
     if (ready > 0) return true;
     if (ready == 0 || errno != EINTR) return false;
   }
+}
+
+/// Whether only this thread runs: what a fork copies is then no lock in the middle of its use.
+/// (The C library takes care of its own malloc; AddressSanitizer's in g++ 12 does not, and hangs in
+/// the copy.)
+bool other_threads_sleep() {
+  DIR* folder = ::opendir("/proc/self/task");
+  if (folder == nullptr) return false;
+  bool all = true;
+  while (const dirent* entry = ::readdir(folder)) {
+    const auto thread = to_pid(entry->d_name);
+    Stat stat;
+    if (thread <= 0 || thread == ::gettid()) continue;
+    if (read_stat("/proc/self/task/" + std::to_string(thread), stat)) all &= stat.state == 'S';
+  }
+  ::closedir(folder);
+  return all;
 }
 
 const NodeInfo* find(const NodeInfo& node, const std::string& path) {
@@ -130,7 +148,7 @@ ProcessSet watch_descendants_of(pid_t pid) {
 
 std::string name_of(pid_t pid) {
   Stat stat;
-  return read_stat(pid, stat) ? stat.name : "";
+  return read_stat("/proc/" + std::to_string(pid), stat) ? stat.name : "";
 }
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds patience) {
@@ -159,6 +177,7 @@ pid_t pid_at(const NodeInfo& tree, const std::string& path) {
 ForkedProcess::ForkedProcess(const std::function<void(const Ready&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
+  EXPECT_TRUE(eventually(other_threads_sleep)) << "no quiet moment to fork in";
   pid_ = ::fork();
   if (pid_ == 0) {
     ::close(ends[0]);

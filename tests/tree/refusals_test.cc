@@ -85,6 +85,9 @@ TEST(MakingATree, ALevel2WorkerRunsChipKernelsOnly) {
 TEST(MakingATree, NamesAndNumbersAreChecked) {
   expect_refused<InvalidArgument>([] { Worker({.level = 3, .name = "a/b"}); }, Reason::kBadArgument,
                                   HasSubstr("\"a/b\""));
+  expect_refused<InvalidArgument>([] { Worker({.level = 3, .name = "a\x1b[31m"}); },
+                                  Reason::kBadArgument,
+                                  "the name \"a\\x1b[31m\" has control characters; leave them out");
   expect_refused<InvalidArgument>([] { Worker({.level = 3, .sub_workers = -1}); },
                                   Reason::kBadArgument, "-1 sub-workers: 0 to 256 are possible");
   expect_refused<InvalidArgument>([] { Worker({.level = 3, .sub_workers = 257}); },
@@ -182,20 +185,19 @@ TEST(MakingATree, NothingIsSubmittedAfterClose) {
 // --- registering
 // ----------------------------------------------------------------------------------
 
-TEST(Registering, AfterStartIsRefused) {
+TEST(Registering, WhatCapturesIsRefusedAfterStart) {
   Worker pod({.level = 4, .sub_workers = 1});
   Worker host({.level = 3, .sub_workers = 1});
   pod.add_worker(host);
   pod.start();
-  const auto words = AllOf(HasSubstr("callables cannot be added to a running tree yet"),
-                           HasSubstr("register before start(), or close() and start() again"));
+  const auto words = AllOf(HasSubstr("the tree of"), HasSubstr("is running"),
+                           HasSubstr("cannot be shipped to its processes; name it by ECHELON_"),
+                           HasSubstr("(register_library), or register it before start()"));
   expect_refused<WrongState>([&] { pod.register_sub("late", [](Task&) {}); }, Reason::kWrongState,
                              AllOf(StartsWith("register_sub(\"late\")"), words));
   expect_refused<WrongState>([&] { host.register_orch("late", [](Orchestrator&) {}); },
                              Reason::kWrongState,
                              AllOf(StartsWith("register_orch(\"late\")"), words));
-  expect_refused<WrongState>([&] { host.register_chip("late", image("fail")); },
-                             Reason::kWrongState, words);
 }
 
 TEST(Registering, TwoOfOneNameAreRefused) {
@@ -206,6 +208,9 @@ TEST(Registering, TwoOfOneNameAreRefused) {
       "register_sub: \"twice\" is registered here already; names are unique in a Worker");
   expect_refused<InvalidArgument>([&] { host.register_sub("", [](Task&) {}); },
                                   Reason::kBadArgument, "register_sub: the name is empty");
+  expect_refused<InvalidArgument>(
+      [&] { host.register_sub("a\nb", [](Task&) {}); }, Reason::kBadArgument,
+      "register_sub: the name \"a\\x0ab\" has control characters; leave them out");
 }
 
 TEST(Registering, WhatNobodyCanRunIsRefusedByStart) {
@@ -321,8 +326,7 @@ TEST_F(Handles, OfAnotherWorkerAreRefused) {
   const ChipHandle foreign_chip = other.register_chip("scale", image("scale"));
   const auto words = [](const char* kind) {
     return std::string("submit: the ") + kind +
-           " handle was registered neither on pod0 nor on a Worker above it; register it there, "
-           "before start()";
+           " handle was registered neither on pod0 nor on a Worker above it; register it there";
   };
   expect_refused<InvalidArgument>([&] { run([&](auto& o) { o.submit(foreign_sub); }); },
                                   Reason::kForeignHandle, words("sub"));

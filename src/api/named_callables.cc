@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/named_callables.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/digest.h"
+
+namespace echelon::detail {
+namespace {
+
+constexpr std::size_t kNamesShown = 16;
+
+struct Named {
+  const NamedCallable* object;
+  TaskKind kind;
+  std::string name;
+  SubFunction sub;
+  OrchFunction orch;
+  const void* loading;                         // what was being loaded when it was made
+  std::weak_ptr<const LoadedLibrary> library;  // set once that has been loaded
+};
+
+/// Of the process: static objects put themselves in before main(), and out after it.
+struct Names {
+  std::mutex mutex;
+  std::vector<Named> all;
+  std::map<Digest, std::weak_ptr<const LoadedLibrary>> libraries;  // by content
+};
+Names& names() {
+  static Names* const kNames = std::make_unique<Names>().release();
+  return *kNames;
+}
+
+/// Set while this thread loads a library: whose the functions are that are named meanwhile.
+thread_local const void* loading_here = nullptr;
+
+void add(Named named) {
+  Names& known = names();
+  const std::lock_guard lock(known.mutex);
+  known.all.push_back(std::move(named));
+}
+
+std::string list_of(const Names& known, TaskKind kind) {
+  std::vector<std::string> found;
+  for (const Named& named : known.all) {
+    if (named.kind == kind) found.push_back('"' + named.name + '"');
+  }
+  if (found.empty()) return "there is none at all";
+  std::sort(found.begin(), found.end());
+  const std::size_t shown = std::min(found.size(), kNamesShown);
+  std::string text =
+      fmt::format("there are {}", fmt::join(found.begin(), found.begin() + shown, ", "));
+  if (shown < found.size()) text += fmt::format(" and {} more", found.size() - shown);
+  return text;
+}
+
+constexpr const char* macro_of(TaskKind kind) {
+  return kind == TaskKind::kOrch ? "ECHELON_ORCH" : "ECHELON_SUB";
+}
+
+Status refuse(std::string message) {
+  return Status::error(Code::kInvalidArgument, Reason::kImage, std::move(message));
+}
+
+}  // namespace
+
+NamedCallable::NamedCallable(const char* name, SubFunction fn) {
+  add({this, TaskKind::kSub, name, std::move(fn), {}, loading_here, {}});
+}
+
+NamedCallable::NamedCallable(const char* name, OrchFunction fn) {
+  add({this, TaskKind::kOrch, name, {}, std::move(fn), loading_here, {}});
+}
+
+NamedCallable::~NamedCallable() {
+  Names& known = names();
+  const std::lock_guard lock(known.mutex);
+  std::erase_if(known.all, [this](const Named& named) { return named.object == this; });
+}
+
+Result<NamedFunction> find_named(TaskKind kind, std::string_view name) {
+  Names& known = names();
+  const std::lock_guard lock(known.mutex);
+  const Named* found = nullptr;
+  for (const Named& named : known.all) {
+    if (named.kind != kind || named.name != name) continue;
+    if (found != nullptr) {
+      return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                           fmt::format("two functions here are called {}(\"{}\"); names must be "
+                                       "different within a program and its libraries",
+                                       macro_of(kind), name));
+    }
+    found = &named;
+  }
+  if (found == nullptr) {
+    return Status::error(Code::kNotFound, Reason::kBadArgument,
+                         fmt::format("no function here is called {}(\"{}\"): {}", macro_of(kind),
+                                     name, list_of(known, kind)));
+  }
+  NamedFunction function{found->library.lock(), found->sub, found->orch};
+  if (found->loading != nullptr && function.keeps == nullptr) {
+    return Status::error(
+        Code::kNotFound, Reason::kBadArgument,
+        fmt::format("the library of {}(\"{}\") is being closed", macro_of(kind), name));
+  }
+  return function;
+}
+
+Result<std::shared_ptr<const LoadedLibrary>> LoadedLibrary::open(
+    std::shared_ptr<const Payload> file, const std::string& name) {
+  Names& known = names();
+  const Digest content = sha256(file->bytes());
+  {
+    // The same content may be on its way out, or be used by functions that stay.
+    const std::lock_guard lock(known.mutex);
+    if (auto loaded = known.libraries[content].lock(); loaded != nullptr) return loaded;
+  }
+  const Payload* const mark = file.get();
+  const std::string path = fmt::format("/proc/self/fd/{}", file->fd());
+  loading_here = mark;
+  void* const handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  const char* const why = handle == nullptr ? ::dlerror() : nullptr;
+  loading_here = nullptr;
+  if (handle == nullptr) {
+    return refuse(fmt::format("the library {} cannot be loaded: {}", name,
+                              why != nullptr ? why : "the loader does not say why"));
+  }
+  std::shared_ptr<const LoadedLibrary> library(new LoadedLibrary(std::move(file), handle));
+  const std::lock_guard lock(known.mutex);
+  std::string taken;
+  for (Named& named : known.all) {
+    if (named.loading != mark) continue;
+    named.library = library;
+    const bool twice = std::any_of(known.all.begin(), known.all.end(), [&](const Named& other) {
+      return &other != &named && other.kind == named.kind && other.name == named.name;
+    });
+    if (twice) taken = named.name;
+  }
+  if (taken.empty()) {
+    known.libraries[content] = library;
+    std::erase_if(known.libraries, [](const auto& entry) { return entry.second.expired(); });
+    return library;
+  }
+  return refuse(
+      fmt::format("the library {} names a function \"{}\", as this process does already; "
+                  "names must be different",
+                  name, taken));
+}
+
+LoadedLibrary::~LoadedLibrary() {
+  ::dlclose(handle_);
+}
+
+}  // namespace echelon::detail

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <echelon/embedding.h>
+
+#include "api/callables.h"
+#include "base/status.h"
+#include "process/registration_codec.h"
+
+namespace echelon::detail {
+
+/// The kind of tasks that run it. REQUIRES: not a library.
+TaskKind task_kind(RegisteredKind kind);
+
+/// Its name and identity alone: what a Worker needs that only passes it on to its children.
+Callable describe_callable(const RegisterRequest& request);
+
+/// The function itself, made from what was shipped. May block: see embedding::Language. Errors: the
+/// digest differs, there is no such function, the language's own message.
+Result<Callable> make_callable(const RegisterRequest& request, const embedding::Language* language);
+
+/// SHA-256 of what a shipped callable is: its kind, its form, its payload's digest.
+std::string identity_of(RegisteredKind kind, embedding::Form form, const Digest& payload);
+
+}  // namespace echelon::detail

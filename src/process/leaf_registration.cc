@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "process/leaf_registration.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <mutex>
+#include <utility>
+
+namespace echelon {
+Status check_digest(const RegisterRequest& request) {
+  if (request.form == embedding::Form::kPickle) return {};
+  const Digest found = sha256(request.payload->bytes());
+  if (found == request.digest) return {};
+  return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                       fmt::format("its payload has the SHA-256 {}, and {} was announced",
+                                   to_hex(found), to_hex(request.digest)));
+}
+
+Result<RegisterRequest> with_payload(const RegisterFrame& frame, TreeEdge& edge) {
+  RegisterRequest request = frame.request;
+  if (frame.push == 0) {
+    request.payload = Payload::small(frame.inline_bytes);
+    return request;
+  }
+  UniqueFd file = edge.take_payload(frame.push);
+  if (!file) {
+    ECHELON_RETURN_IF_ERROR(edge.receive_error());
+    return Status::error(Code::kDataLoss, Reason::kBadFrame, "its payload has not come");
+  }
+  ECHELON_ASSIGN_OR_RETURN(request.payload, Payload::open(std::move(file), frame.payload_bytes));
+  return request;
+}
+
+struct LeafRegistration::State {
+  State(std::string given, ChannelChild& of, TreeEdge& over, std::shared_ptr<CallableHost> with)
+      : path(std::move(given)), channel(of), edge(over), host(std::move(with)) {}
+
+  const std::string path;
+  ChannelChild& channel;
+  TreeEdge& edge;
+  const std::shared_ptr<CallableHost> host;
+  std::mutex mutex;
+  ControlServer* server = nullptr;  // nullptr: over
+
+  bool answer(FrameKind kind, std::uint64_t token, const Status& status) {
+    SubtreeAnswer answer;
+    answer.add({status.ok() ? AnswerOutcome::kReady : AnswerOutcome::kRefused, ::getpid(), path,
+                status.ok() ? "" : status.info().message});
+    const std::lock_guard lock(mutex);
+    return server == nullptr ||
+           server->answer(kind, token, encode_answer(answer, 2 * kAnswerMessageBytesMax));
+  }
+};
+
+LeafRegistration::LeafRegistration(std::string path, ChannelChild& channel, TreeEdge& edge,
+                                   std::shared_ptr<CallableHost> host)
+    : state_(std::make_shared<State>(std::move(path), channel, edge, std::move(host))) {}
+
+void LeafRegistration::answer_through(ControlServer* server) {
+  const std::lock_guard lock(state_->mutex);
+  state_->server = server;
+}
+
+void LeafRegistration::on_register(std::uint64_t token, const RegisterFrame& frame) {
+  // The frame's bytes are the ring's: they are copied here.
+  auto request = with_payload(frame, state_->edge);
+  if (request.ok()) state_->channel.set_phase(doing_text(*request));
+  thread_.post([state = state_, token, request = std::move(request)] {
+    Status status = request.status();
+    if (status.ok()) status = check_digest(*request);
+    if (status.ok()) status = state->host->install(*request);
+    return [state, token, status] {
+      state->channel.set_phase("");
+      return state->answer(FrameKind::kRegisterReply, token, status);
+    };
+  });
+}
+
+void LeafRegistration::on_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial) {
+  thread_.post([state = state_, handle = thread_.handle(), token, slot, serial] {
+    // Mostly at once; else when the task that runs it has ended.
+    state->host->remove(slot, serial, [state, handle, token] {
+      handle.post([state, token] {
+        return [state, token] { return state->answer(FrameKind::kUnregisterReply, token, {}); };
+      });
+    });
+    return [] { return true; };
+  });
+}
+
+}  // namespace echelon
