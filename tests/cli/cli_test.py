@@ -6,6 +6,8 @@ cli_test.py PROGRAM [unittest arguments]; PROGRAM is the built bin/echelon. No f
 here: what is tested is that each is there.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
@@ -117,6 +119,19 @@ class CommandTest(unittest.TestCase):
 
     def test_json_and_markdown_exclude_each_other(self):
         self.assertIn("--markdown", self.expect_refused("bench", "floor", "--json", "--markdown"))
+
+    def test_a_full_disk_is_told(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            ran = subprocess.run(
+                [PROGRAM, "version"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=HANG_AFTER_SECONDS,
+                check=False,
+            )
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("standard output cannot be written", ran.stderr)
 
     def test_version_names_the_build(self):
         version = json.loads(echelon("version", "--json").stdout)

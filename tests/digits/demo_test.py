@@ -5,6 +5,8 @@
 demo_test.py PROGRAM [unittest arguments]; PROGRAM is the built bin/echelon.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import os
@@ -118,7 +120,7 @@ class DeathTest(DemoTest):
                 if len(indent) == 2:
                     parent = name
                 pids[f"{parent}/{name}" if len(indent) == 4 else name] = int(pid)
-        self.fail(process.stderr.read())
+        raise self.failureException(process.stderr.read())
 
     def assert_all_end(self, pids):
         deadline = time.monotonic() + HANG_AFTER_SECONDS

@@ -9,12 +9,15 @@ A fenced block says by the words after its language what it is:
   cpp             with a main(): a program. Without: a part of the page's one program, which is all
                   such blocks of the page in order, in one main().
   cpp file=F      written to F in the page's workspace; so for any language
+  python run      left to tests/python/pages_test.py, as the package is needed
   sh run          run by bash in the workspace; `in=FOLDER` in a folder of it
   text output     what the block before it prints; an ellipsis stands for anything within a line
 
 The workspace is an empty folder in which `build` is the build folder, as in a clone. Everything
 else is for reading alone.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import os
@@ -60,6 +63,10 @@ class Block:
     @property
     def is_program(self):
         return self.language == "cpp" and re.search(r"\bint main\(", self.text) is not None
+
+    @property
+    def is_python(self):
+        return self.language == "python" and "run" in self.words
 
     @property
     def is_part(self):
@@ -139,9 +146,11 @@ class PageRun:
                     text = "".join("  " + part.with_lines().lstrip() for part in parts)
                     part_output = self.run_program(PROGRAM_BEGIN + text + "}\n")
                 output = part_output
+            elif block.is_python:
+                output = None
             elif block.language == "sh" and "run" in block.words:
                 output = self.run_shell(block)
-            elif block.language == "text" and "output" in block.words:
+            elif block.language == "text" and "output" in block.words and output is not None:
                 self.check_output(block, output)
 
     def run_program(self, text):
@@ -175,8 +184,8 @@ class PageRun:
 class CodeTest(unittest.TestCase):
     def test_every_block_compiles_and_runs(self):
         for page in pages():
-            runnable = [b for b in blocks_of(page) if b.language == "cpp" or "run" in b.words]
-            if not runnable:
+            blocks = blocks_of(page)
+            if not any(b.language in ("cpp", "sh") for b in blocks):
                 continue
             with self.subTest(page=page), tempfile.TemporaryDirectory() as folder:
                 PageRun(self, page, folder).run()

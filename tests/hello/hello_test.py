@@ -5,6 +5,8 @@
 hello_test.py BUILD_FOLDER HELLO_SOURCE CMAKE COMPILER [unittest arguments]
 """
 
+from __future__ import annotations
+
 import pathlib
 import shutil
 import subprocess

@@ -5,6 +5,8 @@
 tools/dev/check_demo.py FILE
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

@@ -13,7 +13,11 @@ PACKAGES_TO_TEST=(
   git python3 make libgtest-dev libgmock-dev googletest clang clang-format
   g++-aarch64-linux-gnu qemu-user
 )
+# For the Python package.
+PACKAGES_FOR_PYTHON=(python3-dev python3-venv)
 PACKAGES_TO_LINT=(clang-tidy)
+# For the API pages; the Python half has pdoc from PyPI, in .venv.
+PACKAGES_TO_DOCUMENT=(doxygen python3)
 
 # Prints those of the packages that are not installed.
 missing_packages() {

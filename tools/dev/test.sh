@@ -3,8 +3,8 @@
 # `./dev test`: the steps, in order, each with its heading and time; then a table and the sum.
 source "$ROOT/tools/dev/leftovers.sh"
 
-STEPS=(setup lint tools build unit demo clang asan tsan arm64 leftovers)
-QUICK_STEPS=(setup lint tools build unit demo leftovers)
+STEPS=(setup lint tools build unit demo python docs clang asan tsan arm64 leftovers)
+QUICK_STEPS=(setup lint tools build unit demo python docs leftovers)
 declare -A ABOUT=(
   [setup]="system packages"
   [lint]="format, sizes, banned calls and layers"
@@ -12,6 +12,8 @@ declare -A ABOUT=(
   [build]="library, programs and tests by g++, warnings are errors"
   [unit]="unit and integration tests, the hello program against an installed copy"
   [demo]="the demo in a short form"
+  [python]="ruff, mypy, and the tests against the wheel in a clean virtual environment"
+  [docs]="API pages; every public name is documented"
   [clang]="library and programs by clang, warnings are errors"
   [asan]="the same tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   [tsan]="tests of base, shm, engine and process under ThreadSanitizer"
@@ -29,7 +31,9 @@ test_usage() {
   done
 }
 
-step_setup() { install_missing "${PACKAGES_TO_RUN[@]}" "${PACKAGES_TO_TEST[@]}"; }
+step_setup() {
+  install_missing "${PACKAGES_TO_RUN[@]}" "${PACKAGES_TO_TEST[@]}" "${PACKAGES_TO_DOCUMENT[@]}"
+}
 
 step_lint() {
   local wrong=0
@@ -53,6 +57,19 @@ step_demo() {
   "$ROOT/build/bin/echelon" demo --epochs 3 --json >"$ROOT/build/demo.json"
   python3 "$ROOT/tools/dev/check_demo.py" "$ROOT/build/demo.json"
 }
+
+step_python() {
+  install_missing "${PACKAGES_FOR_PYTHON[@]}"
+  build_programs
+  pip_install "${PYTHON_TO_TEST[@]}"
+  install_package
+  [[ -d $ROOT/build/wheel ]] || build_wheel
+  check_python
+  test_package
+  test_oldest_python
+}
+
+step_docs() { write_docs; }
 
 step_clang() {
   check_public_headers
@@ -114,6 +131,9 @@ run_step() {
   if [[ -n $(ctest_folder "$step") ]]; then
     results=$ROOT/$(ctest_folder "$step")/results.xml
     rm -f "$results"
+  elif [[ $step == python ]]; then
+    results=$ROOT/build/python.xml
+    rm -f "$results"
   fi
   heading "$step: ${ABOUT[$step]}"
   set +e # or it would be off within the step, too
@@ -125,7 +145,7 @@ run_step() {
   set -e
   local passed=0 failed=0 skipped=0
   if [[ -f $results ]]; then
-    failed=$(count "$results" failures)
+    failed=$(($(count "$results" failures) + $(count "$results" errors || echo 0)))
     skipped=$(count "$results" skipped)
     passed=$(($(count "$results" tests) - failed - skipped))
   elif ((status == 0)); then

@@ -1,0 +1,886 @@
+# SPDX-License-Identifier: Apache-2.0
+import datetime
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy
+import numpy.typing
+
+VERSION: str = ...
+
+T = TypeVar("T")
+
+def _keep_private(memory: object) -> None: ...
+
+class ErrorInfo:
+    """Everything known of one failure; empty and 0 mean "not known"."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the exception class that belongs to it."""
+
+    @property
+    def code(self) -> str:
+        """One of gRPC's sixteen, in words: "invalid argument"."""
+
+    @property
+    def reason(self) -> str:
+        """What happened, finer than the code."""
+
+    @property
+    def phase(self) -> str:
+        """
+        Where in its life the task was: "queued", "staging", "running", "returning", "none".
+        """
+
+    @property
+    def cause(self) -> str:
+        """What ended it: "exception", "signal", "deadline", ..."""
+
+    @property
+    def message(self) -> str:
+        """One sentence: what was given, what was expected, what to do."""
+
+    @property
+    def path(self) -> str:
+        """Where in the tree it happened: "pod0/host1/sub0"."""
+
+    @property
+    def host(self) -> str:
+        """Name of the machine."""
+
+    @property
+    def callable(self) -> str:
+        """The name under which the callable was registered."""
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the callable's descriptor."""
+
+    @property
+    def traceback(self) -> str:
+        """The other process's own stack, as text."""
+
+    @property
+    def exception(self) -> bytes:
+        """The pickled exception; empty where there is none."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process that it happened in; 0: not known."""
+
+    @property
+    def signal(self) -> int:
+        """The signal that ended the process, with cause "signal"."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of the process, with cause "exit"."""
+
+    @property
+    def time_in_phase(self) -> float:
+        """Seconds in that phase."""
+
+    @property
+    def others(self) -> list[ErrorInfo]:
+        """The other errors of the same run, oldest first."""
+
+    def describe(self) -> str:
+        """All of it as text, the way it is printed."""
+
+class NodeInfo:
+    """What one process of the tree is and has done."""
+
+    @property
+    def name(self) -> str:
+        """ "host1"."""
+
+    @property
+    def path(self) -> str:
+        """ "pod0/host1"."""
+
+    @property
+    def kind(self) -> str:
+        """ "worker", "sub" or "chip"."""
+
+    @property
+    def level(self) -> int:
+        """2 to 6; 1 for sub-workers."""
+
+    @property
+    def state(self) -> str:
+        """ "ready", "down: killed by signal 9 (SIGKILL)", ..."""
+
+    @property
+    def pid(self) -> int:
+        """0 where there is no process."""
+
+    @property
+    def tasks(self) -> int:
+        """Callables run here."""
+
+    @property
+    def tasks_failed(self) -> int:
+        """Of the tasks run here, how many raised or were refused."""
+
+    @property
+    def busy(self) -> float:
+        """Seconds inside callables."""
+
+    @property
+    def up(self) -> float:
+        """Seconds since it was started."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of tensors given to it to read."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of tensors given to it to write."""
+
+    @property
+    def lost_wakeups(self) -> int:
+        """0 unless there is a bug."""
+
+    @property
+    def children(self) -> list[NodeInfo]:
+        """In the order in which they were given: sub-workers, chips, Workers."""
+
+    def __repr__(self) -> str: ...
+
+class SubHandle:
+    """A registered sub function; valid in the whole subtree of its Worker."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it was registered."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getstate__(self) -> tuple[int, int, int, str]: ...
+    def __setstate__(self, state: tuple[int, int, int, str]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class OrchHandle:
+    """
+    A registered orchestration function; valid in the whole subtree of its Worker.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name under which it was registered."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getstate__(self) -> tuple[int, int, int, str]: ...
+    def __setstate__(self, state: tuple[int, int, int, str]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class ChipHandle:
+    """A registered chip kernel; valid in the whole subtree of its Worker."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it was registered."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getstate__(self) -> tuple[int, int, int, str]: ...
+    def __setstate__(self, state: tuple[int, int, int, str]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class LibraryHandle:
+    """A shared object that was loaded into the processes of a tree."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it was registered."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getstate__(self) -> tuple[int, int, int, str]: ...
+    def __setstate__(self, state: tuple[int, int, int, str]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class WorkerId:
+    """A child of a Worker."""
+
+    @property
+    def value(self) -> int:
+        """
+        Its number among all children of its Worker: sub-workers, then chips, then Workers.
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getstate__(self) -> tuple[int]: ...
+    def __setstate__(self, state: tuple[int]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class Tensor:
+    """
+    A handle of memory in the tree, with dtype and shape.
+
+    Made by Worker.tensor(), Worker.chip_tensor(), Orchestrator.alloc() and as a task's output. Copies
+    and slices share the memory; it is given back with the last handle, array and task that uses it.
+    np.asarray(t), memoryview(t) and np.from_dlpack(t) see the elements without a copy.
+
+    >>> t = ec.Worker(level=3).tensor(np.arange(6).reshape(2, 3))
+    >>> t.shape, t.dtype, t.nbytes
+    ((2, 3), dtype('int64'), 48)
+    >>> t[:, 1:].array()[0, 0] = 7  # a view
+    >>> t.array()
+    array([[0, 7, 2],
+           [3, 4, 5]])
+    """
+
+    def array(self) -> numpy.typing.NDArray[Any]:
+        """
+        The elements as a NumPy array, without a copy; read-only where the tensor is lent so.
+
+        Raises InvalidArgument for a chip's tensor (copy it to a host tensor first) and StaleHandle once
+        the memory is gone.
+        """
+
+    def __array__(
+        self, dtype: Any = None, *, copy: bool | None = None
+    ) -> numpy.typing.NDArray[Any]: ...
+    def __dlpack__(self, **options: Any) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    @property
+    def dtype(self) -> numpy.dtype[Any]:
+        """
+        Element type, a numpy.dtype (bfloat16 without ml_dtypes: the text "bfloat16").
+        """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents in elements, outermost first."""
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions, 0 to 8."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+
+    @property
+    def writable(self) -> bool:
+        """False: lent for reading."""
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Tensor:
+        """
+        A part, by slices with step 1; no copy. Tasks on disjoint parts do not wait for each other.
+        """
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        """
+        The same elements in another shape. Raises InvalidArgument where it is not contiguous or the sizes differ.
+        """
+
+    def free(self) -> None:
+        """
+        Gives the memory back now; every handle of it is stale from here on. Raises WrongState while arrays of it are alive, InvalidArgument for a tensor lent to a task.
+        """
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __len__(self) -> int: ...
+    def __repr__(self) -> str: ...
+    def __reduce__(self) -> Any: ...
+
+class Args:
+    """
+    What a task is given: tensors with their tags, and scalars.
+
+    Each call returns the same Args, so that they chain: ``ec.Args().input(x).output(y).scalar(3.0)``.
+    Tensors and scalars are two lists, each in the order of its calls; at most 64 of each.
+
+    >>> x = ec.Worker(level=3).tensor((4,), np.float32)
+    >>> ec.Args().input(x).scalar(3).scalar(0.5, np.float32)
+    <Args: 1 tensors, 2 scalars>
+    """
+
+    def __init__(self) -> None: ...
+    def input(self, tensor: Tensor) -> Args:
+        """Read by the task."""
+
+    def output(self, tensor: Tensor | int | tuple[int, ...], dtype: Any = None) -> Args:
+        """
+        Written whole by the task: a tensor, or a shape and a dtype, and submit() allocates it (TaskHandle.output()).
+        """
+
+    def inout(self, tensor: Tensor) -> Args:
+        """Read and written in place."""
+
+    def output_existing(self, tensor: Tensor) -> Args:
+        """Written in part: what is not written stays as it was."""
+
+    def no_dep(self, tensor: Tensor) -> Args:
+        """Read without taking part in the ordering."""
+
+    def scalar(self, value: Any, dtype: Any = None) -> Args:
+        """
+        A number by value: a float is float64, an int int64, a NumPy scalar what it is; or as `dtype`, which must hold it: 300 as int8 and 1.5 as int32 are refused.
+        """
+
+    def __repr__(self) -> str: ...
+
+class CallConfig:
+    """
+    How a callable is to be run; crosses every level unchanged.
+
+    grid: blocks of a chip kernel in x, y, z. cores: of the chip, 0 means all. values: your own
+    texts.
+
+    >>> ec.CallConfig(grid=(4, 1, 1), values={"seed": "7"})
+    CallConfig(grid=(4, 1, 1), cores=0, profiling=0, values={'seed': '7'})
+    """
+
+    def __init__(
+        self,
+        *,
+        grid: Sequence[int] = ...,
+        cores: int = ...,
+        profiling: int = ...,
+        values: Mapping[str, str] = ...,
+    ) -> None: ...
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Blocks of a chip kernel's launch in x, y, z; each at least 1."""
+
+    @grid.setter
+    def grid(self, grid: Sequence[int], /) -> None: ...
+    @property
+    def cores(self) -> int:
+        """Cores of the chip to spread the grid over; 0: all of them."""
+
+    @cores.setter
+    def cores(self, arg: int, /) -> None: ...
+    @property
+    def profiling(self) -> int:
+        """Profiling flags for drivers and tools; the runtime passes them on."""
+
+    @profiling.setter
+    def profiling(self, arg: int, /) -> None: ...
+    @property
+    def scope(self) -> str:
+        """The submitting scope; set by the runtime."""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Your own keys and values, texts; at most 16 KiB in all."""
+
+    @values.setter
+    def values(self, arg: Mapping[str, str], /) -> None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getstate__(self) -> tuple[Any, ...]: ...
+    def __setstate__(self, state: tuple[Any, ...]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class _Argument:
+    """The memory of one argument of a running task."""
+
+class TaskArgs:
+    """
+    The arguments of the running orchestration function.
+
+    Arrays are views of shared memory, valid while it runs: a function that keeps one beyond its return
+    fails. Those of tensors tagged input are read-only.
+    """
+
+    def arrays(self) -> list[numpy.typing.NDArray[Any]]:
+        """
+        All tensors as NumPy arrays, in the order in which they were added; no copies.
+        """
+
+    def array(self, i: int) -> numpy.typing.NDArray[Any]:
+        """
+        Tensor `i` as a NumPy array; no copy. Raises InvalidArgument where there is none.
+        """
+
+    @property
+    def scalars(self) -> tuple[Any, ...]:
+        """All scalars as Python numbers, in the order in which they were added."""
+
+    @property
+    def tensor_count(self) -> int:
+        """Tensors of the task."""
+
+    def handle(self, i: int) -> Tensor:
+        """
+        Tensor `i` as a handle, to be submitted further down as its tag allows. For orchestration functions.
+        """
+
+    def handles(self) -> list[Tensor]:
+        """All tensors as handles."""
+
+    @property
+    def config(self) -> CallConfig:
+        """
+        How the callable is to be run, as the submit or an Orchestrator above it said.
+        """
+
+    @property
+    def path(self) -> str:
+        """Of the process this runs in: "pod0/host1/sub0"."""
+
+    def cancelled(self) -> bool:
+        """
+        True once the run was cancelled or the deadline has passed: stop early.
+        """
+
+    def deadline(self) -> float | None:
+        """As of time.monotonic(), in seconds; None without one."""
+
+    def __repr__(self) -> str: ...
+
+class Task(TaskArgs):
+    """
+    The argument of a sub function.
+
+    ``x, y = task.arrays()`` are NumPy views of shared memory, ``task.scalars[0]`` a number. What the
+    function returns is the task's result.
+
+    >>> host = ec.Worker(level=3, sub_workers=1)
+    >>> power = host.register_sub(lambda task: task.scalars[0] ** task.scalars[1])
+    >>> with host:
+    ...     host.run(lambda orch: orch.submit(power, ec.Args().scalar(2).scalar(10)).result())
+    1024
+    """
+
+    def __repr__(self) -> str: ...
+
+class TaskHandle:
+    """A submitted task. Meaningful until the run it belongs to has ended."""
+
+    def wait(self, timeout: float | datetime.timedelta | None = None) -> bool:
+        """
+        Returns True when the task has ended, False after `timeout` seconds; raises its error.
+        """
+
+    def done(self) -> bool:
+        """Never blocks."""
+
+    def result(self) -> Any:
+        """
+        Waits; then what the Python function returned. Raises the task's error.
+        """
+
+    def result_bytes(self) -> bytes:
+        """Waits; then the result of a C++ function, as the bytes that it set."""
+
+    def output(self, i: int = ...) -> Tensor:
+        """The i-th output that submit() allocated (Args.output(shape, dtype))."""
+
+    def __repr__(self) -> str: ...
+
+class Scope:
+    """
+    A named part of an orchestration function.
+
+    ``with orch.scope("load"):`` Errors about used-up resources name it. Its tasks go on after its
+    end.
+    """
+
+    def wait(self) -> None:
+        """
+        Returns when every task submitted in this scope has ended; raises the first error.
+        """
+
+    def __enter__(self) -> Scope: ...
+    def __exit__(self, *raised: object) -> None: ...
+
+class Orchestrator:
+    """
+    Submits tasks to the children of one Worker, inside an orchestration function.
+    """
+
+    def submit(
+        self,
+        callable: SubHandle | OrchHandle | ChipHandle,
+        args: Args | None = None,
+        *,
+        worker: WorkerId | None = None,
+        after: TaskHandle | Iterable[TaskHandle] | None = None,
+        deadline: float | datetime.timedelta | None = None,
+        config: CallConfig | None = None,
+    ) -> TaskHandle:
+        """
+        Gives a task to a child: the least loaded of those that can run it, or `worker`.
+
+        after: tasks to wait for beyond what the tags say. deadline: seconds from now. Waits only while the
+        Worker's tables are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
+        DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.
+        """
+
+    def submit_group(
+        self,
+        callable: SubHandle | OrchHandle | ChipHandle,
+        args: list[Args],
+        *,
+        workers: list[WorkerId] = [],
+        after: TaskHandle | Iterable[TaskHandle] | None = None,
+        deadline: float | datetime.timedelta | None = None,
+        config: CallConfig | None = None,
+    ) -> list[TaskHandle]:
+        """
+        One task for each of `args`, each on a child of its own, launched together or not at all.
+        """
+
+    def copy(
+        self,
+        dst: Tensor,
+        src: Tensor,
+        *,
+        worker: WorkerId | None = None,
+        after: TaskHandle | Iterable[TaskHandle] | None = None,
+        deadline: float | datetime.timedelta | None = None,
+        config: CallConfig | None = None,
+    ) -> TaskHandle:
+        """
+        Copies elements as a task; host and chip tensors on either side. Raises InvalidArgument where dtype or shape differ.
+        """
+
+    def alloc(self, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
+        """A tensor of this Worker; its bytes are undefined."""
+
+    def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
+        """A tensor in the memory of this Worker's chip number `chip`; zeroed."""
+
+    def scope(self, name: str) -> Scope:
+        """A named part of this function; a context manager."""
+
+    def sub_worker(self, i: int) -> WorkerId:
+        """Sub-worker `i`. Raises InvalidArgument where there are not so many."""
+
+    def chip(self, i: int) -> WorkerId:
+        """Chip `i`. Raises InvalidArgument where there are not so many."""
+
+    def worker(self, i: int) -> WorkerId:
+        """
+        Next-level Worker `i`. Raises InvalidArgument where there are not so many.
+        """
+
+    @property
+    def sub_worker_count(self) -> int:
+        """How many sub-workers this Worker has."""
+
+    @property
+    def chip_count(self) -> int:
+        """How many chips this Worker has."""
+
+    @property
+    def worker_count(self) -> int:
+        """How many Workers are directly below this one."""
+
+    @property
+    def level(self) -> int:
+        """Of this Worker: 3 to 6."""
+
+    @property
+    def path(self) -> str:
+        """Of this Worker: "pod0/host1"."""
+
+    @property
+    def config(self) -> CallConfig:
+        """The config that this orchestration function was called with."""
+
+    def __repr__(self) -> str: ...
+
+class Run:
+    """
+    A run in flight, or ended: what Worker.submit() returns.
+
+    ``await run`` works in asyncio and gives result(); cancelling the awaiting task cancels the run.
+
+    >>> with ec.Worker(level=3) as host:
+    ...     run = host.submit(lambda orch: orch.path)
+    ...     run.wait(timeout=10), run.result()
+    (True, 'host0')
+    """
+
+    def wait(self, timeout: float | datetime.timedelta | None = None) -> bool:
+        """
+        Returns True when every task has ended, False after `timeout` seconds; raises the run's first error.
+        """
+
+    def done(self) -> bool:
+        """Never blocks."""
+
+    def cancel(self) -> None:
+        """
+        Queued tasks end at once, running ones are asked to. wait() then raises Cancelled.
+        """
+
+    def result(self) -> Any:
+        """Waits; then what the orchestration function returned."""
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
+    def __repr__(self) -> str: ...
+
+class ChipImage:
+    """A chip kernel and the code that holds it."""
+
+    @staticmethod
+    def from_file(path: str | os.PathLike[str], kernel: str) -> ChipImage:
+        """
+        The kernel of a shared object, which is read now. Raises InvalidArgument naming the file and, where only the name is wrong, the kernels it has.
+        """
+
+    @staticmethod
+    def from_source(source: str, kernel: str, flags: Sequence[str] = ...) -> ChipImage:
+        """
+        C++ source, compiled now ($ECHELON_CXX, else c++, g++, clang++). Raises InvalidArgument with the compiler's own words.
+        """
+
+    def __repr__(self) -> str: ...
+
+class ChipSpec:
+    """
+    A chip of this machine: the driver that knows it, and its number there.
+    """
+
+    def __init__(self, driver: str = ..., device: int = ...) -> None: ...
+    @property
+    def driver(self) -> str:
+        """
+        A driver that this installation has: `python -m echelon doctor` lists them.
+        """
+
+    @driver.setter
+    def driver(self, arg: str, /) -> None: ...
+    @property
+    def device(self) -> int:
+        """0, 1, ... as the driver counts its devices."""
+
+    @device.setter
+    def device(self, arg: int, /) -> None: ...
+    def __getstate__(self) -> tuple[str, int]: ...
+    def __setstate__(self, state: tuple[str, int]) -> None: ...
+    def __repr__(self) -> str: ...
+
+class Worker:
+    """
+    A node of the tree: made, given children and callables, started, used, closed.
+
+    level: 2 a chip alone, 3 a host, 4 a pod, 5 a super-node, 6 a cluster. sub_workers: 0 to 256
+    processes that run Python functions. chips: a number of cpu chips, or a list of "driver:device".
+    ``with ec.Worker(level=3, sub_workers=2) as host:`` starts and closes it.
+
+    >>> pod = ec.Worker(level=4)
+    >>> pod.add_worker(ec.Worker(level=3, name="host0", sub_workers=1))
+    WorkerId(0)
+    >>> where = pod.register_sub(lambda task: task.path)
+    >>> each = pod.register_orch(lambda orch: orch.submit(where).result())
+    >>> with pod:
+    ...     pod.run(lambda orch: orch.submit(each).result())
+    'pod0/host0/sub0'
+    """
+
+    def __init__(
+        self,
+        level: int = 3,
+        *,
+        name: str = "",
+        sub_workers: int = 0,
+        chips: int | Sequence[str | ChipSpec] = 0,
+        start_deadline: float | datetime.timedelta = 30.0,
+        unresponsive_after: float | datetime.timedelta = 10.0,
+        memory_bytes_max: int = 0,
+    ) -> None:
+        """
+        Raises InvalidArgument: level not in 2..6, chips where none belong, too many children.
+        """
+
+    def start(self) -> None:
+        """
+        Starts the tree below this Worker. Raises StartFailed with the message of the child that failed, WrongState when started or when a child.
+        """
+
+    def close(self) -> None:
+        """
+        Ends the tree: asks, then kills; at most 5 s. Idempotent. start() starts it again.
+        """
+
+    @property
+    def started(self) -> bool:
+        """
+        True between start() and close(), also when children have died meanwhile.
+        """
+
+    def __enter__(self) -> Worker: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def add_worker(self, child: Worker) -> WorkerId:
+        """
+        Puts `child`, unstarted and of a lower level (at least 3), below this Worker.
+        """
+
+    def __reduce__(self) -> Any: ...
+    def register_sub(
+        self,
+        function: Callable[[Task], Any] | str,
+        name: str | None = None,
+        *,
+        timeout: float | datetime.timedelta = 30.0,
+    ) -> SubHandle:
+        """
+        Registers a function(task) that runs in sub-workers.
+
+        Before start(): children inherit it with all it captures, as it is at start(). In a running tree it
+        is pickled with a copy of what it captures and sent to every process that may need it; this returns
+        when all have it. "package.module:function" sends only the name; a text without a colon is the name
+        that C++ gave it (ECHELON_SUB). The same function again gives the same handle. A name that you give
+        is unique in a Worker. timeout: seconds.
+
+        Raises CannotShip (a TypeError) naming what is captured and cannot be sent, RegistrationFailed with
+        one entry a process, InvalidArgument where nobody can run it.
+        """
+
+    def register_orch(
+        self,
+        function: Callable[..., Any] | str,
+        name: str | None = None,
+        *,
+        timeout: float | datetime.timedelta = 30.0,
+    ) -> OrchHandle:
+        """
+        Registers an orchestration function, (orch), (orch, args) or (orch, args, config), as register_sub() does.
+        """
+
+    def register_chip(
+        self, name: str, image: ChipImage, *, timeout: float | datetime.timedelta = 30.0
+    ) -> ChipHandle:
+        """
+        Registers a chip kernel; it is loaded into every chip of the subtree, also while the tree runs.
+        """
+
+    def register_library(
+        self, path: str | os.PathLike[str], *, timeout: float | datetime.timedelta = 30.0
+    ) -> LibraryHandle:
+        """
+        Loads a shared object into every process of the running subtree that runs functions; its C++ functions can then be registered by name.
+        """
+
+    def unregister(self, handle: SubHandle | OrchHandle | ChipHandle | LibraryHandle) -> None:
+        """
+        Takes back one registration that was made in the running tree; with the last the handle is refused. Tasks that were submitted finish. Raises StaleHandle where it was unregistered already, InvalidArgument for one of another Worker or from before start().
+        """
+
+    def tensor(self, data: Any, dtype: Any = None) -> Tensor:
+        """
+        A tensor in this Worker's shared memory, also before start().
+
+        data: an array (NumPy's, or with __dlpack__), whose values are copied; or a shape, an int or a tuple
+        of ints, with `dtype`: zeros. Raises TypeError for objects, ValueError for another byte order,
+        ResourceExhausted.
+        """
+
+    def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
+        """
+        A tensor in the memory of chip number `chip` (level 2 or 3, started); zeroed.
+        """
+
+    def run(
+        self,
+        function: Callable[[Orchestrator], T],
+        *,
+        deadline: float | datetime.timedelta | None = None,
+        config: CallConfig | None = None,
+    ) -> T:
+        """
+        Calls function(orch), waits for all that it submitted, and returns what it returned.
+
+        Starts the tree if need be. deadline: seconds. What the function itself raises comes out unchanged;
+        a task's error as TaskFailed and its kin. Ctrl-C cancels the run; the Worker stays usable.
+        """
+
+    def submit(
+        self,
+        function: Callable[[Orchestrator], Any],
+        *,
+        deadline: float | datetime.timedelta | None = None,
+        config: CallConfig | None = None,
+    ) -> Run:
+        """
+        Calls function(orch) now; its tasks may still be running when this returns. What the function raises becomes the run's error.
+        """
+
+    def tree(self) -> NodeInfo:
+        """The tree as it stands, with counters. Asks every level; at most 1 s."""
+
+    def describe(self) -> str:
+        """tree() as text, a line a node."""
+
+    @property
+    def level(self) -> int:
+        """2 to 6, as it was made."""
+
+    @property
+    def name(self) -> str:
+        """As it was made, or by level: "host0"."""
+
+    @property
+    def path(self) -> str:
+        """ "pod0/host1", as far as parents are known."""
+
+    def sub_worker(self, i: int) -> WorkerId:
+        """Sub-worker `i`. Raises InvalidArgument where there are not so many."""
+
+    def chip(self, i: int) -> WorkerId:
+        """Chip `i`. Raises InvalidArgument where there are not so many."""
+
+    def __repr__(self) -> str: ...
+
+class _Report:
+    """The figures of one benchmark."""
+
+    def __init__(self, name: str, title: str, quick: bool) -> None: ...
+    def add(
+        self,
+        key: str,
+        what: str,
+        unit: str,
+        value: float | None,
+        *,
+        at_most: float | None = ...,
+        at_least: float | None = ...,
+    ) -> None:
+        """A figure in ns, us, ms, x or /s, and its target. None: not measured."""
+
+    def add_floor(self, floor: _FloorMeter) -> None:
+        """The first figure of every report."""
+
+    def note(self, text: str) -> None: ...
+    def text(self) -> str: ...
+    def markdown(self) -> str: ...
+    def json(self, with_machine: bool = ...) -> str: ...
+
+class _FloorMeter:
+    """What this machine can do at best. Forks: make it before any Worker."""
+
+    def __init__(self) -> None: ...
+    def round(self, samples: int = ...) -> None: ...
+    def p50(self) -> float:
+        """Of all samples so far, in nanoseconds."""
+
+class _Progress:
+    """One line on a terminal that says what goes on."""
+
+    def __init__(self) -> None: ...
+    def say(self, text: str) -> None: ...
+    def clear(self) -> None: ...
+
+def _machine_text() -> str: ...
+def _percentile(samples: Sequence[float], percent: float) -> float: ...
+def _slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the line through these points, by least squares."""
+
+def _register_empty(worker: Worker, name: str) -> SubHandle:
+    """Registers a C++ function that does nothing."""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests share: small trees, and a look at what is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+# A shell starts what it puts into the background with Ctrl-C ignored, which Python keeps.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: A test that takes longer hangs; pytest has printed its stacks by then (pyproject.toml).
+HANG_SECONDS = 110
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """Ends a test run that hangs, and says where."""
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Waits until it holds; False after `seconds`, which a test that passes never takes."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children() -> set[int]:
+    """Pids of this process's children."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found.update(int(pid) for pid in (task / "children").read_text().split())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Every test closes what it started."""
+    before = children()
+    yield
+    left = {pid for pid in children() - before if Path(f"/proc/{pid}").exists()}
+    assert not left, f"processes left by the test: {left} (of {os.getpid()})"
