@@ -8,6 +8,8 @@ Prints file:line, the rule, what was found and how to mend it; exit code 1 if th
 --sizes prints instead how the sizes are spread, to hold beside the style's "9 of 10 below".
 """
 
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys

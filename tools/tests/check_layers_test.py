@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/check_layers.py refuses each kind of include that is not allowed, and no other."""
 
+from __future__ import annotations
+
 import sys
 import tempfile
 import unittest

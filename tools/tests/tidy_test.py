@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each rule of tools/tidy.py finds its bad sample and passes its good one."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import tempfile

@@ -6,6 +6,8 @@ that the tree declares as std::atomic or std::atomic_ref. The words `pairs with`
 stand in a comment on the statement's lines or directly above it. Tests are exempt.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 

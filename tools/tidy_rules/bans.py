@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What our code does not call, and the names it does not use."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

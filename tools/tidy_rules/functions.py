@@ -5,6 +5,8 @@ A block is a function's body if it stands in a namespace or class and what prece
 last `;` or brace, holds a parameter list (before qualifiers, a return type, member initialisers).
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Headers of files, and what should not have stayed behind."""
 
+from __future__ import annotations
+
 import re
 
 TODO_KINDS = ("bug", "cost", "docs", "feature", "port", "test")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes: no file, function or parameter list beyond what the style allows."""
 
+from __future__ import annotations
+
 from tidy_rules.functions import functions_in
 
 COLUMNS_MAX = 100

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A source file as the rules see it: its text, its code alone, its comments alone."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from functools import cached_property
