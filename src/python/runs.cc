@@ -72,9 +72,18 @@ PyRun PyRun::waited_for(Worker& worker, nb::handle function, const RunOptions& o
   return run;
 }
 
+bool PyRun::wait_or_cancel(Clock::time_point until) const {
+  try {
+    return wait_interruptibly(
+        [this](Clock::time_point slice_end) { return run_.wait_until(slice_end); }, until);
+  } catch (nb::python_error& interrupted) {
+    wait_cancelled();
+    throw;
+  }
+}
+
 bool PyRun::wait(Clock::time_point until) const {
-  const bool ended = wait_interruptibly(
-      [this](Clock::time_point slice_end) { return run_.wait_until(slice_end); }, until);
+  const bool ended = wait_or_cancel(until);
   if (ended) run_.wait();
   return ended;
 }
@@ -86,13 +95,7 @@ void PyRun::wait_cancelled() const {
 }
 
 nb::object PyRun::finish() const {
-  try {
-    if (!run_.done() && !abandoned())
-      wait_interruptibly([this](Clock::time_point until) { return run_.wait_until(until); });
-  } catch (nb::python_error& interrupted) {
-    wait_cancelled();
-    throw;
-  }
+  if (!run_.done() && !abandoned()) wait_or_cancel(Clock::time_point::max());
   if (raised_.is_valid()) raise_object(raised_);
   run_.wait();
   return value_;

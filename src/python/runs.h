@@ -42,6 +42,8 @@ class PyRun {
   /// signal's handler raised while the function waited.
   bool abandoned() const;
   void wait_cancelled() const;
+  /// False: `until` has passed. On Ctrl-C: wait_cancelled(), and what it raised.
+  bool wait_or_cancel(std::chrono::steady_clock::time_point until) const;
 
   Run run_;
   nb::object value_;

@@ -163,7 +163,14 @@ PyTensor make_chip_tensor(PyWorker& self, std::size_t chip, nb::handle shape, nb
 // ---------------------------------------------------------------------------------
 
 void start(nb::handle_t<PyWorker> self) {
-  made<PyWorker>(self).start();
+  PyWorker& worker = made<PyWorker>(self);
+  worker.start();
+  try {
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  } catch (nb::python_error& interrupted) {
+    worker.close();  // `with` does not close what it did not enter
+    throw;
+  }
   nb::module_::import_("echelon._src.lifetime").attr("close_at_exit")(self);
 }
 

@@ -16,7 +16,7 @@ PACKAGES_TO_TEST=(
 # For the Python package.
 PACKAGES_FOR_PYTHON=(python3-dev python3-venv)
 PACKAGES_TO_LINT=(clang-tidy)
-# For the API pages; the Python half has pdoc from PyPI, in .venv.
+# For the API pages; the Python half has pdoc by pip, in .venv.
 PACKAGES_TO_DOCUMENT=(doxygen python3)
 
 # Prints those of the packages that are not installed.

@@ -6,6 +6,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import cloudpickle
+
 
 class _TooLarge(Exception):
     pass
@@ -25,11 +27,20 @@ class _BoundedFile:
         self.parts.append(bytes(part))
 
 
-def dumps(value: Any, most: int) -> bytes | None:
-    """The pickle; None: it would have more than `most` bytes, and is not made to its end."""
+def _dumps(pickler: Any, value: Any, most: int) -> bytes | None:
     file = _BoundedFile(most)
     try:
-        pickle.Pickler(file, 5).dump(value)
+        pickler(file, protocol=5).dump(value)
     except _TooLarge:
         return None
     return b"".join(file.parts)
+
+
+def dumps(value: Any, most: int) -> bytes | None:
+    """The pickle; None: it would have more than `most` bytes, and is not made to its end."""
+    try:
+        return _dumps(pickle.Pickler, value, most)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        # A class of a script or a notebook that came with a shipped function: this process cannot
+        # name it. cloudpickle sends it back whole, and where it came from it is the class it was.
+        return _dumps(cloudpickle.Pickler, value, most)
