@@ -18,7 +18,7 @@ shared_memory_names() { ls -A /dev/shm; }
 stray_files() {
   command -v git >/dev/null || return 0
   git -C "$ROOT" status --porcelain --ignored --untracked-files=all |
-    grep -E '^(\?\?|!!) ' | grep -vE '^!! (build[^/]*|\.venv)/' || true
+    grep -E '^(\?\?|!!) ' | grep -vE '^!! "?(build[^/]*|\.venv)/' || true
 }
 
 # Processes that carry the mark; the ones that look for it do not.

@@ -5,6 +5,8 @@
 
 VENV=$ROOT/.venv
 PYTHON=$VENV/bin/python
+# What the checkers remember lies with them.
+export MYPY_CACHE_DIR=$VENV/mypy-cache RUFF_CACHE_DIR=$VENV/ruff-cache
 # To build the wheel, and to run it.
 PYTHON_TO_RUN=("scikit-build-core>=0.10" "nanobind>=2.4,<3" numpy "cloudpickle>=2.2")
 # What the tests import, and the checkers. A Jupyter kernel runs the smallest program in cells.
@@ -97,7 +99,7 @@ test_package() {
   "$clean/bin/python" -m pip install -q --disable-pip-version-check \
     "$ROOT"/build/wheel/*.whl "${PYTHON_OF_TESTS[@]}" || die "the wheel could not be installed"
   (cd "$ROOT/build" && "$clean/bin/python" -m pytest -c "$ROOT/pyproject.toml" --rootdir "$ROOT" \
-    --junitxml "$ROOT/build/python.xml" "$ROOT/tests/python")
+    --basetemp "$ROOT/build/pytest" --junitxml "$ROOT/build/python.xml" "$ROOT/tests/python")
 }
 
 # The oldest Python that the package promises: its path; nothing where there is none.
@@ -135,5 +137,5 @@ test_oldest_python() {
   "$old/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
     --force-reinstall "$old"/wheel/*.whl
   (cd "$old" && "$old/venv/bin/python" -m pytest -c "$ROOT/pyproject.toml" --rootdir "$ROOT" \
-    "$ROOT/tests/python")
+    --basetemp "$old/pytest" "$ROOT/tests/python")
 }
