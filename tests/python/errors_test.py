@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -49,8 +50,8 @@ def slow(task: ec.Task) -> None:
         time.sleep(0.001)
 
 
-def return_lambda(task: ec.Task) -> Any:
-    return lambda: 0
+def return_lock(task: ec.Task) -> Any:
+    return threading.Lock()
 
 
 def return_much(task: ec.Task) -> bytes:
@@ -62,7 +63,7 @@ class Host:
 
     def __init__(self) -> None:
         self.worker = ec.Worker(level=3, sub_workers=2)
-        functions = (nothing, divide, raise_odd, leave, die, slow, return_lambda, return_much)
+        functions = (nothing, divide, raise_odd, leave, die, slow, return_lock, return_much)
         self.handles = {f: self.worker.register_sub(f) for f in functions}
         self.worker.start()
 
@@ -168,7 +169,7 @@ def test_deadline_exceeded_is_a_timeout_error(host: Host) -> None:
 
 def test_a_result_that_cannot_be_pickled_says_so(host: Host) -> None:
     with pytest.raises(ec.TaskFailed, match="cannot be pickled"):
-        host.run(return_lambda)
+        host.run(return_lock)
 
 
 def test_a_result_beyond_the_limit_is_refused(host: Host) -> None:
