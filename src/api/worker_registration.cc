@@ -91,7 +91,7 @@ ErrorInfo failure_of(const SubtreeAnswer& answer, const std::string& call,
     }
   }
   info.callable = callable;
-  if (answer.children.size() == 1 && answer.children.front().outcome == AnswerOutcome::kReady) {
+  if (failed == 0 && asked_nobody_else(answer)) {
     info.others.clear();
     info.message = fmt::format("{}: nobody can run it, as every process that could is dead", call);
     return info;

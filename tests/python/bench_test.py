@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from conftest import command_line
 
 DISPATCH_KEYS = {
     "floor_ns_p50",
@@ -28,18 +27,8 @@ KEYS = {"dispatch": DISPATCH_KEYS, "register": REGISTER_KEYS}
 PROGRAMS_OWN = {"floor", "dispatch", "engine", "idle", "startup", "death"}
 
 
-def echelon(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "echelon", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 def output_of(*arguments: str) -> str:
-    done = echelon(*arguments)
+    done = command_line(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -104,6 +93,6 @@ def test_help_tells_what_python_adds() -> None:
     [("--jsn", "--jsn"), ("--json --markdown", "not allowed with"), ("extra", "extra")],
 )
 def test_a_slip_is_refused_by_name(slip: str, named: str) -> None:
-    done = echelon("bench", "dispatch", *slip.split())
+    done = command_line("bench", "dispatch", *slip.split())
     assert done.returncode == 2
     assert named in done.stderr

@@ -7,6 +7,8 @@ import contextlib
 import faulthandler
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,17 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python -m echelon``, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "echelon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def children() -> set[int]:

@@ -68,10 +68,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
     source, made = folder / "more.cc", folder / "more.so"
     source.write_text(LIBRARY)
-    native = Path(ec.__file__).parent / "_native"
     command = [os.environ.get("ECHELON_CXX", "c++"), "-std=c++20", "-shared", "-fPIC"]
-    command += ["-I", str(native / "include"), str(source), "-o", str(made)]
-    command.append(str(next((native / "lib").glob("libechelon.so*"))))
+    command += [f"-I{ec.get_include()}", str(source), "-o", str(made)]
+    command += [f"-L{ec.get_library_dir()}", "-lechelon"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return made
