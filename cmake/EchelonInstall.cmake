@@ -2,6 +2,7 @@
 #
 # Where the parts lie, in the build folder and installed alike, so that they find each other by
 # relative paths: bin/echelon, lib/libechelon.so, lib/echelon/drivers/*.so, libexec/echelon/chip.
+# They find each other by these paths in the build folder, too, so that a file is the same in both.
 # And the package that find_package(echelon) finds, with the one target echelon::echelon.
 
 include(CMakePackageConfigHelpers)
@@ -14,7 +15,8 @@ function(echelon_program folder name up target)
   set_target_properties(${target} PROPERTIES
     OUTPUT_NAME ${name}
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder}
-    INSTALL_RPATH "$ORIGIN/${up}/lib")
+    INSTALL_RPATH "$ORIGIN/${up}/lib"
+    BUILD_WITH_INSTALL_RPATH ON)
   install(TARGETS ${target} RUNTIME DESTINATION ${folder})
 endfunction()
 
@@ -26,7 +28,8 @@ foreach(driver IN ITEMS cpu)
     set_target_properties(echelon_driver_${driver} PROPERTIES
       PREFIX lib
       LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/echelon/drivers
-      INSTALL_RPATH "$ORIGIN/../..")
+      INSTALL_RPATH "$ORIGIN/../.."
+      BUILD_WITH_INSTALL_RPATH ON)
     install(TARGETS echelon_driver_${driver} LIBRARY DESTINATION lib/echelon/drivers)
   endif()
 endforeach()

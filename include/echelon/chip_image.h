@@ -25,6 +25,8 @@ class ECHELON_API ChipImage {
   static ChipImage from_source(std::string_view source, std::string_view kernel,
                                const std::vector<std::string>& flags = {});
 
+  /// The name of the kernel.
+  const std::string& kernel() const;
   /// The library's own.
   const std::shared_ptr<const detail::ChipImageState>& state() const { return state_; }
 

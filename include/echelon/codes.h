@@ -74,9 +74,10 @@ enum class Reason : std::uint16_t {
   kSystem,           // the operating system refused a call
   kInternal,         // a bug of ours
   kRegistration,     // a callable could not be registered in a running tree
+  kWrongKind,        // a sub, chip or orchestration callable where another kind is run
 };
 /// The last Reason: decoders refuse what lies beyond.
-inline constexpr Reason kReasonLast = Reason::kRegistration;
+inline constexpr Reason kReasonLast = Reason::kWrongKind;
 
 /// Where in its life a task was.
 enum class Phase : std::uint8_t {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include <echelon/callable_form.h>
@@ -58,14 +59,19 @@ struct Language {
   std::function<void()> enter;
   /// See enter: once it serves no more.
   std::function<void()> leave;
+  /// The language's own stack of the thread that called enter(), as text, for errors of a task that
+  /// is stuck. Called on another thread; must not wait for what the stuck one may hold, and return
+  /// within 100 ms. Empty text: it is not in the language's code, or does not answer.
+  std::function<std::string()> stack;
   /// Around a wait inside a call that seldom waits (Orchestrator::submit(), alloc(), Scope::wait(),
   /// the first run of a Worker), on the caller's thread; also where it is not in the language's
   /// code. May be empty.
   std::function<void()> before_wait;
   /// See before_wait: afterwards.
   std::function<void()> after_wait;
-  /// Now and then in such a wait, outside of before_wait and after_wait: what it throws ends the
-  /// wait and leaves the call, which has then done nothing. May be empty.
+  /// Now and then in such a wait, outside of before_wait and after_wait, and in start() and
+  /// register_*(), which are not announced: what it throws ends the wait and leaves the call, which
+  /// has then done nothing, or has taken back what it did. May be empty.
   std::function<void()> check_wait;
   /// Make kImportPath and kPickle callables. Empty: such a registration is refused.
   std::function<std::function<void(Task&)>(const Shipment&)> load_sub;

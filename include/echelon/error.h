@@ -111,8 +111,8 @@ struct ECHELON_API StartFailed : Error {
 };  // a child could not start
 struct ECHELON_API RegistrationFailed : Error {
   using Error::Error;
-};  // registered nowhere; others() has one entry a process that was asked, code() kOk where it
-    // could
+};  // registered nowhere; path(), pid() and remote_traceback() are of the first process that could
+    // not, others() has one entry a process that was asked, code() kOk where it could
 
 /// Throws the kind that belongs to `info`.
 [[noreturn]] ECHELON_API void throw_error(std::shared_ptr<const ErrorInfo> info);

@@ -52,6 +52,8 @@ class ECHELON_API TaskHandle {
   std::vector<std::byte> result_bytes() const;
   /// The i-th output that submit() allocated (Args::output with a shape).
   Tensor output(std::size_t i) const;
+  /// For people: "'scale', running at host0/sub1". Never blocks.
+  std::string describe() const;
 
  private:
   friend class detail::RunContext;

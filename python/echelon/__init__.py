@@ -52,6 +52,7 @@ from ._src.errors import (  # noqa: E402
     StaleHandle,
     StartFailed,
     TaskFailed,
+    WrongKind,
     WrongState,
 )
 from ._src.memory import keep_private  # noqa: E402
@@ -87,6 +88,7 @@ __all__ = [
     "Tensor",
     "Worker",
     "WorkerId",
+    "WrongKind",
     "WrongState",
     "__version__",
     "get_include",

@@ -19,6 +19,11 @@
 namespace echelon::detail {
 namespace {
 
+/// Empty: there is none.
+std::string language_stack(const embedding::Language* language) {
+  return language != nullptr && language->stack ? language->stack() : std::string();
+}
+
 /// A language's presence in this process: entered once, left if it was.
 class Presence {
  public:
@@ -205,7 +210,9 @@ Status serve_worker(ChildConnection& connection, NodeOptions options) {
     handler.cancel(task);
   };
   hooks.shutdown = [&] { server.stop(); };
-  hooks.stack = [executor = ::pthread_self()] { return stack_of(executor); };
+  hooks.stack = [executor = ::pthread_self(), language = node->language()] {
+    return language_stack(language) + stack_of(executor);
+  };
   hooks.registration = &node->registrar();
   hooks.stats = [&] { return encode_node(node->info(stats_budget(node->level()))); };
   ControlServer control(connection.channel(), connection.parent_doorbell(), std::move(hooks));
@@ -228,6 +235,7 @@ int run_sub_worker(ChildBoot boot, const CallableTable& callables,
                    const embedding::Language* language) {
   Presence presence(language);
   Leaf leaf;
+  leaf.stack = [language] { return language_stack(language); };
   leaf.make_handler = [&](ChildConnection& connection) -> Result<std::unique_ptr<TaskHandler>> {
     presence.enter();
     return std::unique_ptr<TaskHandler>(

@@ -22,4 +22,8 @@ ChipImage ChipImage::from_source(std::string_view source, std::string_view kerne
       std::make_shared<const detail::ChipImageState>(detail::ChipImageState{std::move(image)}));
 }
 
+const std::string& ChipImage::kernel() const {
+  return state_->image.kernel();
+}
+
 }  // namespace echelon

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <utility>
 
 #include "api/late_table.h"
+#include "api/wait_announced.h"
 
 namespace echelon::detail {
 
@@ -49,7 +51,8 @@ Result<CallableSlot> LateRegistry::take_slot() {
   return CallableSlot{slot};
 }
 
-Result<LateRegistry::Claim> LateRegistry::claim(const Wanted& wanted) {
+Result<LateRegistry::Claim> LateRegistry::claim(const Wanted& wanted,
+                                                const std::function<void()>& check_wait) {
   std::unique_lock lock(mutex_);
   const Key identity{wanted.owner, wanted.kind, wanted.identity};
   for (;;) {
@@ -60,7 +63,14 @@ Result<LateRegistry::Claim> LateRegistry::claim(const Wanted& wanted) {
       ++entry.count;
       return Claim{entry.ref, true};
     }
-    settled_.wait(lock);
+    if (!check_wait) {
+      settled_.wait(lock);
+    } else if (settled_.wait_for(lock, std::chrono::nanoseconds(kWaitSliceNs)) ==
+               std::cv_status::timeout) {
+      lock.unlock();
+      check_wait();
+      lock.lock();
+    }
   }
   ECHELON_RETURN_IF_ERROR(check_name(wanted));
   ECHELON_ASSIGN_OR_RETURN(const CallableSlot slot, take_slot());

@@ -14,6 +14,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -44,8 +45,9 @@ class LateRegistry {
     bool known = false;  // registered already: nothing is to be done
   };
   /// Errors: kAlreadyExists for a given name of other content; kExhausted without a free slot,
-  /// naming what is in doubt.
-  Result<Claim> claim(const Wanted& wanted);
+  /// naming what is in doubt. Where another thread registers the same thing, `check_wait` is asked
+  /// now and then: what it throws leaves this, and nothing is claimed. May be empty.
+  Result<Claim> claim(const Wanted& wanted, const std::function<void()>& check_wait = {});
   /// How it went. After a failure its slot waits for forget(); `silent` gave no answer.
   void settle(const CallableRef& ref, bool ok, std::vector<std::string> silent, MonotonicNs now);
 

@@ -75,9 +75,11 @@ class Node final : public std::enable_shared_from_this<Node>,
 
   // --- life ------------------------------------------------------------------------------------
   /// Starts all children; returns when every one is ready, or with the first failure's own words,
-  /// and then nothing is left. `progress` hears what is being waited for. REQUIRES: owned by a
-  /// shared_ptr; the calling thread may fork.
-  Status start(const std::function<void(std::string_view)>& progress);
+  /// and then nothing is left. `progress` hears what is being waited for; `check_wait` is asked now
+  /// and then, and what it throws leaves this, with nothing left either. Both may be empty.
+  /// REQUIRES: owned by a shared_ptr; the calling thread may fork.
+  Status start(const std::function<void(std::string_view)>& progress,
+               const std::function<void()>& check_wait = {});
   /// Fails what is in flight, ends all children (asks, then kills), and waits for that: at most 5
   /// s.
   void close();
@@ -137,7 +139,8 @@ class Node final : public std::enable_shared_from_this<Node>,
   Status spawn_child(Child& child);
   Status push_images(Child& child);
   Result<std::vector<std::string>> chip_start(const ChipSpec& chip) const;
-  Status await_ready(const std::function<void(std::string_view)>& progress);
+  Status await_ready(const std::function<void(std::string_view)>& progress,
+                     const std::function<void()>& check_wait);
   bool all_ready(Status& failure, std::string& waiting_for) const;
   void open_registrar();
   void end_runs(const Status& why);

@@ -10,6 +10,7 @@
 #include "api/chip_image_state.h"
 #include "api/node.h"
 #include "api/node_child.h"
+#include "api/wait_announced.h"
 #include "chip/chip_start.h"
 #include "chip/driver_loader.h"
 #include "chip/image_push.h"
@@ -45,18 +46,27 @@ std::string machine_name() {
 
 }  // namespace
 
-Status Node::start(const std::function<void(std::string_view)>& progress) {
+Status Node::start(const std::function<void(std::string_view)>& progress,
+                   const std::function<void()>& check_wait) {
   MapOptions unforked;
   unforked.dont_fork = true;
   ECHELON_ASSIGN_OR_RETURN(doorbell_segment_,
                            Segment::create("echelon-doorbell", sizeof(DoorbellData), unforked));
   doorbell_ = Doorbell(*reinterpret_cast<DoorbellData*>(doorbell_segment_.data()));
   driver_ = std::make_unique<Driver>(*this, doorbell_, env_);
-  Status status = spawn_children();
-  if (status.ok()) status = await_ready(progress);
-  if (!status.ok()) {
+  const auto undo = [this] {
     closing_.store(true, std::memory_order_relaxed);
     if (spawner_ != nullptr) end_children({});
+  };
+  Status status = spawn_children();
+  try {
+    if (status.ok()) status = await_ready(progress, check_wait);
+  } catch (...) {
+    undo();
+    throw;
+  }
+  if (!status.ok()) {
+    undo();
     return status;
   }
   for (const auto& child : children_) {
@@ -206,8 +216,10 @@ bool Node::all_ready(Status& failure, std::string& waiting_for) const {
   return ready;
 }
 
-Status Node::await_ready(const std::function<void(std::string_view)>& progress) {
+Status Node::await_ready(const std::function<void(std::string_view)>& progress,
+                         const std::function<void()>& check_wait) {
   const MonotonicNs deadline = env_.now_ns() + ns(options_.start_deadline);
+  MonotonicNs ask_ns = env_.now_ns() + kWaitSliceNs;
   std::string told;
   for (;;) {
     const FutexWaiter bell = doorbell_.arm(DoorbellSleeper::kKeeper);
@@ -221,12 +233,17 @@ Status Node::await_ready(const std::function<void(std::string_view)>& progress) 
     ECHELON_RETURN_IF_ERROR(failure);
     ECHELON_RETURN_IF_ERROR(refusal());
     if (progress && waiting_for != told) progress(told = waiting_for);
-    if (env_.now_ns() >= deadline) {
+    const MonotonicNs now = env_.now_ns();
+    if (check_wait && now >= ask_ns) {
+      check_wait();
+      ask_ns = now + kWaitSliceNs;
+    }
+    if (now >= deadline) {
       std::vector<LocalEndpoint*> endpoints;
       for (const auto& child : children_) endpoints.push_back(child->endpoint.get());
       return not_ready_error(endpoints, options_.start_deadline);
     }
-    (void)futex_wait(*bell.word, bell.expected, deadline);
+    (void)futex_wait(*bell.word, bell.expected, check_wait ? std::min(deadline, ask_ns) : deadline);
   }
 }
 

@@ -43,6 +43,9 @@ bool TaskHandle::wait_until(std::chrono::steady_clock::time_point deadline) cons
 bool TaskHandle::done() const {
   return run_of(run_).task_done(TaskId{id_});
 }
+std::string TaskHandle::describe() const {
+  return run_ == nullptr ? "empty" : run_->describe_task(TaskId{id_});
+}
 std::vector<std::byte> TaskHandle::result_bytes() const {
   return run_of(run_).task_result(TaskId{id_});
 }

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "api/shipped_callable.h"
+#include "api/wait_announced.h"
 #include "process/leaf_registration.h"
 
 namespace echelon::detail {
@@ -15,6 +16,8 @@ namespace {
 
 /// Between two tries to send what found no room.
 constexpr MonotonicNs kTryAgainNs = 1'000'000;
+/// Children on the caller's own processor work while it yields: that is what it waits for.
+constexpr SpinLimits kLookLimits{.yield_ns = 500'000, .long_yield_ns = 400'000};
 /// What a Worker keeps of the time it was given, so that its own answer arrives in time.
 constexpr MonotonicNs kMarginNs = 200'000'000;
 
@@ -37,6 +40,9 @@ SubtreeAnswer refusal(std::string path, std::string message) {
 
 // --- life
 // ------------------------------------------------------------------------------------------
+
+Registrar::Registrar(LateTable& table, Env& env)
+    : table_(table), env_(env), spin_(env, kLookLimits) {}
 
 void Registrar::open(Options options) {
   const std::lock_guard lock(mutex_);
@@ -76,20 +82,65 @@ SubtreeAnswer Registrar::register_here(const RegisterRequest& request) {
   Waiter waiter;
   const std::uint64_t asker = next_asker_++;
   waiters_[asker] = &waiter;
+  const bool looks = !caller_looks_;
+  if (looks) set_looking(true, keeper_looks_);
   protocol_->on_register(asker, request);
   settle();
+  if (looks) look_for(waiter, lock);
+  MonotonicNs asked_ns = env_.now_ns();
   while (!waiter.done) {
-    MonotonicNs until = request.deadline_ns;
+    MonotonicNs until = std::min(request.deadline_ns, asked_ns + kWaitSliceNs);
     if (waiting_for_room()) until = std::min(until, env_.now_ns() + kTryAgainNs);
     answered_.wait_until(lock, time_point(until));
     if (closed_) break;
-    protocol_->on_time(env_.now_ns());
+    take_replies();
+    const MonotonicNs now = env_.now_ns();
+    protocol_->on_time(now);
     flush();
     settle();
+    if (waiter.done || now < asked_ns + kWaitSliceNs) continue;
+    asked_ns = now;
+    check_wait(lock, asker);
   }
   waiters_.erase(asker);
   tell_confirmed(lock);
   return std::move(waiter.answer);
+}
+
+void Registrar::check_wait(std::unique_lock<std::mutex>& lock, std::uint64_t asker) {
+  if (options_.language == nullptr || !options_.language->check_wait) return;
+  lock.unlock();
+  try {
+    options_.language->check_wait();
+  } catch (...) {
+    lock.lock();
+    waiters_.erase(asker);
+    throw;
+  }
+  lock.lock();
+}
+
+/// As long as a wake-up costs, and some more: mostly all have answered then.
+void Registrar::look_for(const Waiter& waiter, std::unique_lock<std::mutex>& lock) {
+  spin_.restart();
+  for (SpinStep step = SpinStep::kSpin; step != SpinStep::kSleep && !waiter.done && !closed_;) {
+    take_replies();
+    settle();
+    if (waiter.done) break;
+    lock.unlock();
+    step = spin_.step();
+    lock.lock();
+  }
+  if (closed_) return;
+  set_looking(false, keeper_looks_);
+  take_replies();
+  settle();
+}
+
+void Registrar::set_looking(bool caller, bool keeper) {
+  caller_looks_ = caller;
+  keeper_looks_ = keeper;
+  options_.doorbell->set_looking(caller || keeper);
 }
 
 void Registrar::unregister_here(CallableSlot slot, std::uint64_t serial,
@@ -155,7 +206,12 @@ void Registrar::answer_up(FrameKind kind, std::uint64_t token, const SubtreeAnsw
 MonotonicNs Registrar::attend(MonotonicNs now) {
   std::unique_lock lock(mutex_);
   if (closed_) return 0;
-  take_replies();
+  // The first of several children has answered: the others need not wake it, too.
+  const bool looks = take_replies() != 0 && protocol_->awaits_confirmations_alone();
+  if (looks != keeper_looks_) {
+    set_looking(caller_looks_, looks);
+    if (!looks) take_replies();
+  }
   {
     const std::lock_guard noted(noted_mutex_);
     drained_.insert(drained_.end(), noted_drained_.begin(), noted_drained_.end());
@@ -165,16 +221,21 @@ MonotonicNs Registrar::attend(MonotonicNs now) {
   flush();
   settle();
   MonotonicNs next = protocol_->next_deadline_ns();
-  if (waiting_for_room() && (next == 0 || next > now + kTryAgainNs)) next = now + kTryAgainNs;
+  if ((waiting_for_room() || keeper_looks_) && (next == 0 || next > now + kTryAgainNs))
+    next = now + kTryAgainNs;
   tell_confirmed(lock);
   return next;
 }
 
-void Registrar::take_replies() {
+/// How many.
+std::size_t Registrar::take_replies() {
+  std::size_t taken = 0;
   for (std::uint32_t i = 0; i < options_.children.size(); ++i) {
     LocalEndpoint& child = *options_.children[i];
     const ChildIndex index{i};
+    child.read_answers();
     for (auto& reply : child.take_registration_replies()) {
+      ++taken;
       if (protocol_->on_answer(index, reply.token, std::move(reply.answer))) continue;
       child.terminate(Status::error(Code::kDataLoss, Reason::kBadFrame,
                                     "an answer to a registration that it was not asked for"));
@@ -183,6 +244,7 @@ void Registrar::take_replies() {
     outgoing_[i].clear();
     protocol_->on_child_down(index, child.down_status().info().message);
   }
+  return taken;
 }
 
 void Registrar::note_drained(std::uint64_t serial) {
@@ -200,6 +262,7 @@ void Registrar::settle() {
     }
     for (const std::uint64_t serial : std::exchange(drained_, {})) protocol_->on_drained(serial);
   }
+  wakes_.wake();
 }
 
 bool Registrar::waiting_for_room() const {
@@ -212,6 +275,7 @@ void Registrar::flush() {
     auto& waiting = outgoing_[i];
     while (!waiting.empty() && try_send(ChildIndex{i}, waiting.front())) waiting.pop_front();
   }
+  wakes_.wake();
   while (!upward_.empty() && control_ != nullptr &&
          control_->answer(upward_.front().kind, upward_.front().token, upward_.front().body)) {
     upward_.pop_front();
@@ -242,12 +306,13 @@ bool Registrar::try_send(ChildIndex child, const Outgoing& outgoing) {
   LocalEndpoint& to = *options_.children[child.value];
   const DispatchResult sent =
       outgoing.request != nullptr
-          ? to.request_register(outgoing.token, *outgoing.request)
-          : to.request_unregister(outgoing.token, outgoing.slot, outgoing.serial);
+          ? to.request_register(outgoing.token, *outgoing.request, &wakes_)
+          : to.request_unregister(outgoing.token, outgoing.slot, outgoing.serial, &wakes_);
   return sent != DispatchResult::kNoRoom;
 }
 
 void Registrar::prepare(const RegisterRequest& request) {
+  wakes_.wake();
   const bool library = request.kind == RegisteredKind::kLibrary;
   const bool runs_here = request.below && (library || request.kind == RegisteredKind::kOrch);
   if (runs_here) return prepare_in_thread(request);

@@ -28,6 +28,7 @@
 #include "process/registrar_thread.h"
 #include "process/registration.h"
 #include "shm/doorbell.h"
+#include "shm/waiter.h"
 
 namespace echelon::detail {
 
@@ -39,7 +40,7 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
     std::vector<LocalEndpoint*> children;
     Doorbell* doorbell = nullptr;  // the Worker's own, to have its keeper look
   };
-  Registrar(LateTable& table, Env& env) : table_(table), env_(env) {}
+  Registrar(LateTable& table, Env& env);
   ~Registrar() override = default;
 
   /// Before the keeper runs.
@@ -49,7 +50,8 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
 
   // --- the root -----------------------------------------------------------------------------
   /// Registers in the whole subtree; returns when all have answered or the request's time is up.
-  /// Where the answer is not ok, unregister() must follow.
+  /// Where the answer is not ok, unregister_here() must follow; also where this throws what the
+  /// language's check_wait() throws: it is still under way then.
   SubtreeAnswer register_here(const RegisterRequest& request);
   /// Refused from now on; `gone` is called, on any thread and holding no lock of the caller's, when
   /// every process of the subtree has confirmed that it forgot it.
@@ -101,10 +103,14 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
 
   void prepare_in_thread(const RegisterRequest& request);
   void finish_prepare(std::uint64_t serial, const Status& status);
+  /// Asks the language whether to go on waiting, with the lock given back.
+  void check_wait(std::unique_lock<std::mutex>& lock, std::uint64_t asker);
   void send(ChildIndex child, Outgoing outgoing);
   bool try_send(ChildIndex child, const Outgoing& outgoing);
   void answer_up(FrameKind kind, std::uint64_t token, const SubtreeAnswer& answer);
-  void take_replies();
+  std::size_t take_replies();
+  void look_for(const Waiter& waiter, std::unique_lock<std::mutex>& lock);
+  void set_looking(bool caller, bool keeper);
   void settle();
   void flush();
   bool waiting_for_room() const;
@@ -126,8 +132,13 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
   std::vector<std::pair<std::uint64_t, Status>> prepared_;  // to be told to the protocol
   std::vector<std::uint64_t> drained_;                      // likewise
   std::vector<std::deque<Outgoing>> outgoing_;              // by child: what found no room
+  WakeBatch wakes_;                                         // children who have something to read
   std::deque<Upward> upward_;                               // likewise
   std::map<std::uint64_t, std::shared_ptr<const LoadedLibrary>> libraries_;  // by serial
+  // Who looks for answers, so that those who give them need wake nobody.
+  bool caller_looks_ = false;  // one of those in register_here()
+  bool keeper_looks_ = false;  // it comes back within kTryAgainNs
+  SpinPolicy spin_;            // of the caller who looks
   TreeEdge* edge_ = nullptr;
   ControlServer* control_ = nullptr;
 

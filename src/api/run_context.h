@@ -29,6 +29,7 @@
 namespace echelon::detail {
 
 class Node;
+struct PreparedTask;
 
 class RunContext : public std::enable_shared_from_this<RunContext> {
  public:
@@ -77,9 +78,9 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   bool wait_task_until(TaskId task, MonotonicNs deadline_ns);
   bool task_done(TaskId task);
   std::vector<std::byte> task_result(TaskId task);
+  std::string describe_task(TaskId task);
 
  private:
-  struct Prepared;
   using Outputs = std::shared_ptr<std::vector<Tensor>>;
   /// What SubmitOptions and GroupOptions share.
   struct TaskPlace {
@@ -93,15 +94,19 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
     std::vector<TaskId> tasks;
   };
 
-  void check_alive() const;
+  void check_alive() const {
+    // pairs with begin() and retire()
+    if (!alive_.load(std::memory_order_acquire)) throw_ended();
+  }
+  [[noreturn]] static void throw_ended();
   void leave();
-  Prepared& scratch(std::size_t i);
-  void prepare(Prepared& prepared, TaskKind kind, const CallableRef& ref, const Args& args,
+  PreparedTask& scratch(std::size_t i);
+  void prepare(PreparedTask& prepared, TaskKind kind, const CallableRef& ref, const Args& args,
                const TaskPlace& place);
-  void use_late(Prepared& prepared, TaskKind kind, const CallableRef& ref);
-  void add_tensors(Prepared& prepared, const Args& args, TaskKind kind, const TaskPlace& place,
+  void use_late(PreparedTask& prepared, TaskKind kind, const CallableRef& ref);
+  void add_tensors(PreparedTask& prepared, const Args& args, TaskKind kind, const TaskPlace& place,
                    Outputs& outputs);
-  void add_tensor(Prepared& prepared, const Tensor& tensor, Tag tag);
+  void add_tensor(PreparedTask& prepared, const Tensor& tensor, Tag tag);
   Tensor allocate_output(const ArgTensor& given, TaskKind kind,
                          const std::optional<WorkerId>& worker);
   /// The config with this scope. Throws as check_config().
@@ -109,7 +114,7 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
                         std::string_view call) const;
   bool is_open(std::uint32_t scope) const;
   void hand_out(std::span<const TaskId> tasks, std::vector<TaskId>& outer) const;
-  void encode(Prepared& prepared, const std::optional<CallConfig>& given);
+  void encode(PreparedTask& prepared, const std::optional<CallConfig>& given);
   /// Calls `unpin` where nothing was submitted, and throws why.
   void submit_when_room(FunctionRef<Status(MonotonicNs)> submit, FunctionRef<void()> unpin);
   /// Waits for room while something in flight can make some. Throws what ended the wait.
@@ -124,7 +129,7 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   bool config_default_ = true;
   std::uint32_t scope_ = 0;
   std::vector<OpenScope> scopes_;
-  std::vector<std::unique_ptr<Prepared>> scratch_;
+  std::vector<std::unique_ptr<PreparedTask>> scratch_;
   std::vector<std::shared_ptr<const ErrorInfo>> thrown_;  // by wait_task; own_failure() knows them
 };
 

@@ -2,7 +2,7 @@
 //
 // SubHost: what a sub-worker holds of the callables that came while it runs.
 //
-// Threads: install() and remove() on the registrar thread, the table as it says.
+// Threads: install() and remove() by one thread at a time, the table as it says.
 #pragma once
 
 #include <cstdint>

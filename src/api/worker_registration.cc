@@ -40,6 +40,12 @@ void check_text(RegisteredKind kind, std::string_view name) {
                                  to_string(kind), name.size(), kCallableNameBytesMax));
 }
 
+/// What this process knows by that name.
+detail::NamedFunction named(RegisteredKind kind, std::string_view name) {
+  check_text(kind, name);
+  return detail::value_or_throw(detail::find_named(detail::task_kind(kind), name));
+}
+
 Reason reason_of(AnswerOutcome outcome) {
   return outcome == AnswerOutcome::kReady ? Reason::kNone : Reason::kRegistration;
 }
@@ -66,15 +72,12 @@ ErrorInfo info_of(const ChildAnswer& answer, const std::string& callable) {
   info.pid = answer.pid;
   info.callable = callable;
   info.message = answer.message;
+  info.traceback = answer.traceback;
   return info;
 }
 
-/// A Worker answers for itself; of its children only the dead are not asked.
-bool asked_nobody_else(const SubtreeAnswer& answer) {
-  return answer.children.size() + answer.left_out <= 1;
-}
-
-/// What register_*() throws where not all could. What failed comes first.
+/// What register_*() throws where not all could: path, pid and traceback are those of the first
+/// that could not; those that could not come first.
 ErrorInfo failure_of(const SubtreeAnswer& answer, const std::string& call,
                      const std::string& callable) {
   ErrorInfo info;
@@ -87,11 +90,15 @@ ErrorInfo failure_of(const SubtreeAnswer& answer, const std::string& call,
       if ((child.outcome == AnswerOutcome::kReady) != ready) continue;
       info.others.push_back(info_of(child, callable));
       if (ready) continue;
-      if (failed++ == 0) first = fmt::format("{}: {}", child.path, child.message);
+      if (failed++ != 0) continue;
+      first = fmt::format("{}: {}", child.path, child.message);
+      info.path = child.path;
+      info.pid = child.pid;
+      info.traceback = child.traceback;
     }
   }
   info.callable = callable;
-  if (failed == 0 && asked_nobody_else(answer)) {
+  if (failed == 0 && answer.runners == 0) {
     info.others.clear();
     info.message = fmt::format("{}: nobody can run it, as every process that could is dead", call);
     return info;
@@ -225,21 +232,45 @@ detail::CallableRef Worker::State::ship(const Shipping& what) {
   request.digest = sha256(what.payload->bytes());
   const auto claim = detail::value_or_throw(
       top->late->claim({request.owner, what.kind, what.name, what.name_given,
-                        detail::identity_of(what.kind, what.form, request.digest)}));
+                        detail::identity_of(what.kind, what.form, request.digest)},
+                       top->check_wait()));
   if (claim.known) return claim.ref;
   request.slot = CallableSlot{claim.ref.number};
   request.serial = claim.ref.serial;
   const auto budget = std::chrono::nanoseconds(what.timeout).count();
   request.deadline_ns = top_node->env().now_ns() + static_cast<MonotonicNs>(budget);
-  SubtreeAnswer answer = top_node->registrar().register_here(request);
-  if (asked_nobody_else(answer)) answer.ok = false;
-  top->late->settle(claim.ref, answer.ok, silent_in(answer), top_node->env().now_ns());
-  if (answer.ok) return claim.ref;
-  top_node->registrar().unregister_here(request.slot, request.serial,
-                                        [book = top->late, ref = claim.ref] { book->forget(ref); });
+  const auto take_back = [&](std::vector<std::string> silent) {
+    top->late->settle(claim.ref, false, std::move(silent), top_node->env().now_ns());
+    const auto forget = [book = top->late, ref = claim.ref] { book->forget(ref); };
+    top_node->registrar().unregister_here(request.slot, request.serial, forget);
+  };
+  SubtreeAnswer answer;
+  try {
+    answer = top_node->registrar().register_here(request);
+  } catch (...) {  // the caller gave up
+    take_back(top_node->registrar().unconfirmed(request.serial));
+    throw;
+  }
+  if (answer.runners == 0) answer.ok = false;  // who was dead before was not asked
+  if (answer.ok) {
+    top->late->settle(claim.ref, true, {}, top_node->env().now_ns());
+    return claim.ref;
+  }
+  take_back(silent_in(answer));
   ErrorInfo info = failure_of(answer, call, what.name);
   info.message += top->doubts_text();
   throw_error(std::make_shared<const ErrorInfo>(std::move(info)));
+}
+
+detail::CallableRef Worker::State::ship_named(RegisteredKind kind, std::string_view name,
+                                              std::chrono::milliseconds timeout) {
+  check_text(kind, name);
+  Shipping what;
+  what.kind = kind;
+  what.name = name;
+  what.payload = text_payload(name);
+  what.timeout = timeout;
+  return ship(what);
 }
 
 void Worker::State::unregister(const detail::CallableRef& ref) {
@@ -302,31 +333,17 @@ void Worker::State::add_doubts(NodeInfo& tree) {
 // ------------------------------------------------------------------------------
 
 SubHandle Worker::register_sub(std::string_view name, RegisterOptions options) {
-  check_text(RegisteredKind::kSub, name);
-  if (!state().is_frozen()) {
-    auto named = detail::value_or_throw(detail::find_named(TaskKind::kSub, name));
-    return register_sub_function(name, std::move(named.sub), options);
+  if (state().is_frozen()) {
+    return SubHandle(state().ship_named(RegisteredKind::kSub, name, options.timeout));
   }
-  State::Shipping what;
-  what.kind = RegisteredKind::kSub;
-  what.name = name;
-  what.payload = text_payload(name);
-  what.timeout = options.timeout;
-  return SubHandle(state().ship(what));
+  return register_sub_function(name, named(RegisteredKind::kSub, name).sub, options);
 }
 
 OrchHandle Worker::register_orch(std::string_view name, RegisterOptions options) {
-  check_text(RegisteredKind::kOrch, name);
-  if (!state().is_frozen()) {
-    auto named = detail::value_or_throw(detail::find_named(TaskKind::kOrch, name));
-    return register_orch_function(name, std::move(named.orch), options);
+  if (state().is_frozen()) {
+    return OrchHandle(state().ship_named(RegisteredKind::kOrch, name, options.timeout));
   }
-  State::Shipping what;
-  what.kind = RegisteredKind::kOrch;
-  what.name = name;
-  what.payload = text_payload(name);
-  what.timeout = options.timeout;
-  return OrchHandle(state().ship(what));
+  return register_orch_function(name, named(RegisteredKind::kOrch, name).orch, options);
 }
 
 ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image,

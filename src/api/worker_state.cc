@@ -168,6 +168,10 @@ detail::NodeOptions Worker::State::node_options(std::string at, MonotonicNs dead
   return node_options;
 }
 
+std::function<void()> Worker::State::check_wait() const {
+  return options.language != nullptr ? options.language->check_wait : nullptr;
+}
+
 void Worker::State::start_locked() {
   check_runnable();
   own_pool();
@@ -179,7 +183,7 @@ void Worker::State::start_locked() {
   detail::NodeOptions given = node_options(options.name, deadline);
   given.keeps = {table, pools};
   const auto starting = std::make_shared<detail::Node>(std::move(given), *pools);
-  const Status status = starting->start(nullptr);
+  const Status status = starting->start(nullptr, check_wait());
   if (!status.ok()) {
     ErrorInfo info = status.info();
     info.reason = Reason::kStartFailed;

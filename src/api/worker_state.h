@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -44,6 +45,8 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   std::shared_ptr<detail::Node> running_or_null() const;
   /// Returns the one before.
   std::shared_ptr<detail::Node> exchange_node(std::shared_ptr<detail::Node> next);
+  /// What a long wait of the program asks now and then; empty: nothing.
+  std::function<void()> check_wait() const;
   void start_locked();
   void close();
 
@@ -58,6 +61,8 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
     std::chrono::milliseconds timeout{0};
   };
   detail::CallableRef ship(const Shipping& what);
+  detail::CallableRef ship_named(RegisteredKind kind, std::string_view name,
+                                 std::chrono::milliseconds timeout);
   void unregister(const detail::CallableRef& ref);
   /// Whether the tree that it is in runs.
   bool is_frozen() const { return frozen; }

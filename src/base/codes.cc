@@ -95,6 +95,8 @@ std::string_view to_string(Reason reason) {
       return "internal";
     case Reason::kRegistration:
       return "registration";
+    case Reason::kWrongKind:
+      return "wrong kind";
   }
   return "invalid reason";
 }

@@ -6,6 +6,17 @@
 #include "base/check.h"
 
 namespace echelon {
+namespace {
+
+/// Looked up once: OpenSSL otherwise looks for a provider of it at each digest, which takes longer
+/// than a small digest itself.
+const EVP_MD* algorithm() {
+  static const EVP_MD* const found = ::EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  ECHELON_CHECK(found != nullptr);
+  return found;
+}
+
+}  // namespace
 
 struct Sha256::Context {
   EVP_MD_CTX* evp = ::EVP_MD_CTX_new();
@@ -13,7 +24,7 @@ struct Sha256::Context {
   ~Context() { ::EVP_MD_CTX_free(evp); }
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
-  void begin() { ECHELON_CHECK(::EVP_DigestInit_ex(evp, ::EVP_sha256(), nullptr) == 1); }
+  void begin() { ECHELON_CHECK(::EVP_DigestInit_ex(evp, algorithm(), nullptr) == 1); }
 };
 
 Sha256::Sha256() : context_(std::make_unique<Context>()) {}
@@ -40,9 +51,13 @@ Digest Sha256::finish() {
 }
 
 Digest sha256(std::span<const std::byte> bytes) {
-  Sha256 hash;
-  hash.update(bytes);
-  return hash.finish();
+  Digest digest{};
+  unsigned size = 0;
+  auto* out = reinterpret_cast<unsigned char*>(digest.data());
+  ECHELON_CHECK(::EVP_Digest(bytes.data(), bytes.size(), out, &size, algorithm(), nullptr) == 1 &&
+                    size == digest.size(),
+                size);
+  return digest;
 }
 
 Digest sha256(std::string_view text) {

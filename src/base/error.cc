@@ -121,6 +121,7 @@ void throw_error(std::shared_ptr<const ErrorInfo> info) {
     case Reason::kWrongType:
     case Reason::kTooLarge:
     case Reason::kImage:
+    case Reason::kWrongKind:
       raise<InvalidArgument>(std::move(info));
     case Reason::kWrongState:
       raise<WrongState>(std::move(info));

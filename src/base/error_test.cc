@@ -78,6 +78,7 @@ TEST(ThrowError, TheReasonDecidesTheKind) {
   expect_kind<DeadlineExceeded>(Code::kDeadlineExceeded, Reason::kDeadline);
   expect_kind<Cancelled>(Code::kCancelled, Reason::kCancelled);
   expect_kind<ResourceExhausted>(Code::kResourceExhausted, Reason::kExhausted);
+  expect_kind<InvalidArgument>(Code::kInvalidArgument, Reason::kWrongKind);
   expect_kind<TaskFailed>(Code::kAborted, Reason::kException);
   expect_kind<TaskFailed>(Code::kAborted, Reason::kPoisoned);
   expect_kind<ChildLost>(Code::kUnavailable, Reason::kChildDied);

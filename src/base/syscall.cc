@@ -124,6 +124,14 @@ int futex_wake(const std::atomic<std::uint32_t>& word, int count) {
   return woken > 0 ? static_cast<int>(woken) : 0;
 }
 
+int futex_requeue(const std::atomic<std::uint32_t>& from, int count,
+                  const std::atomic<std::uint32_t>& to) {
+  // The count goes where other calls have a time, and none is woken.
+  const long moved =
+      ::syscall(SYS_futex, &from, FUTEX_REQUEUE, 0, static_cast<long>(count), &to, 0);
+  return moved > 0 ? static_cast<int>(moved) : 0;
+}
+
 Result<FutexWaitvResult> futex_waitv(std::span<const FutexWaiter> waiters,
                                      MonotonicNs deadline_ns) {
   // The kernel's struct futex_waitv and FUTEX2_SIZE_U32, which older headers lack.

@@ -54,6 +54,10 @@ FutexWait futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expec
                      MonotonicNs deadline_ns);
 /// Wakes up to `count` sleepers; returns how many there were.
 int futex_wake(const std::atomic<std::uint32_t>& word, int count);
+/// Has up to `count` sleepers on `from` sleep on `to` instead; returns how many. Costs a fraction
+/// of waking them.
+int futex_requeue(const std::atomic<std::uint32_t>& from, int count,
+                  const std::atomic<std::uint32_t>& to);
 
 struct FutexWaiter {
   const std::atomic<std::uint32_t>* word = nullptr;

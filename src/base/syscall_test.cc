@@ -76,6 +76,18 @@ TEST(Futex, WakingNobodyWakesNobody) {
   EXPECT_EQ(futex_wake(word, 1), 0);
 }
 
+TEST(Futex, WhoIsMovedToAnotherWordIsWokenThere) {
+  const std::atomic<std::uint32_t> from{0};
+  const std::atomic<std::uint32_t> to{0};
+  FutexWait outcome = FutexWait::kChanged;
+  std::thread sleeper([&] { outcome = futex_wait(from, 0, 0); });
+  while (futex_requeue(from, 1, to) == 0) std::this_thread::yield();
+  EXPECT_EQ(futex_wake(from, 1), 0);
+  EXPECT_EQ(futex_wake(to, 1), 1);
+  sleeper.join();
+  EXPECT_EQ(outcome, FutexWait::kWoken);
+}
+
 TEST(FutexWaitv, AnyWordThatChangedEndsIt) {
   const std::atomic<std::uint32_t> a{0};
   const std::atomic<std::uint32_t> b{1};

@@ -4,7 +4,7 @@
 // checks and acknowledges them even while a kernel runs, to the executor, which alone may use the
 // device: it loads and unloads before its next task.
 //
-// Threads: install() and remove() on the registrar thread; the rest on the executor. Blocking:
+// Threads: install() and remove() by one thread at a time; the rest on the executor. Blocking:
 // never.
 #pragma once
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/engine_errors.h"
 #include "engine/engine_state.h"
 
 namespace echelon {
@@ -175,6 +176,16 @@ TaskView Engine::task(TaskId id) const {
   view.status =
       Status(task.state == TaskState::kSkipped ? skipped_error(task, error, s.path) : error);
   return view;
+}
+
+std::string Engine::describe(TaskId id) const {
+  const State& s = *state_;
+  const std::uint32_t index = s.tasks.find(id);
+  if (index == kNoIndex) return {};
+  const Task& task = s.tasks[index];
+  const bool placed = task.child != kNoIndex;
+  return fmt::format("{}, {}{}{}", task_text(task), to_string(this->task(id).state),
+                     placed ? " at " : "", placed ? s.scheduler[task.child].path : "");
 }
 
 Status Engine::check_run(RunId run) const {

@@ -149,7 +149,9 @@ SharedError no_child_error(const Task& task, const Scheduler& scheduler, const s
     once = once || can_run(scheduler[i].traits.kind, task.kind);
   }
   ErrorInfo info =
-      base(task, once ? Code::kUnavailable : Code::kInvalidArgument, Reason::kNoEligibleChild);
+      once || count == 0
+          ? base(task, once ? Code::kUnavailable : Code::kInvalidArgument, Reason::kNoEligibleChild)
+          : base(task, Code::kInvalidArgument, Reason::kWrongKind);
   info.phase = Phase::kQueued;
   info.path = path;
   info.message = fmt::format("no {}child of {} can run {} ({} task)", once ? "live " : "", path,
@@ -171,9 +173,9 @@ SharedError no_child_error(const Task& task, const Scheduler& scheduler, const s
 SharedError fixed_child_error(const Task& task, std::uint32_t child, const Scheduler& scheduler,
                               const std::string& path) {
   const Child& at = scheduler[child];
-  const bool once = can_run(at.traits.kind, task.kind);
-  ErrorInfo info =
-      base(task, once ? Code::kUnavailable : Code::kInvalidArgument, Reason::kNoEligibleChild);
+  ErrorInfo info = can_run(at.traits.kind, task.kind)
+                       ? base(task, Code::kUnavailable, Reason::kNoEligibleChild)
+                       : base(task, Code::kInvalidArgument, Reason::kWrongKind);
   info.phase = Phase::kQueued;
   info.path = path;
   if (!at.why.ok()) info.cause = at.why.info().cause;

@@ -96,7 +96,7 @@ TEST(Placement, AKindThatNoChildRunsIsRefusedWithTheChildren) {
   rig.add_subs(1);
   rig.add({.kind = ChildKind::kWorker});
   const auto result = rig.task(rig.begin(), "gemm").kind(TaskKind::kChip).try_submit();
-  ASSERT_EQ(result.status().reason(), Reason::kNoEligibleChild);
+  ASSERT_EQ(result.status().reason(), Reason::kWrongKind);
   EXPECT_EQ(result.status().info().message,
             "no child of pod0 can run 'gemm' (chip task): sub0 runs sub-worker tasks; worker0 "
             "runs orchestration tasks");
@@ -106,7 +106,7 @@ TEST(Placement, AnExplicitWorkerOfTheWrongKindIsRefused) {
   EngineRig rig;
   rig.add_subs(1);
   const auto result = rig.task(rig.begin(), "gemm").kind(TaskKind::kChip).at({0}).try_submit();
-  ASSERT_EQ(result.status().reason(), Reason::kNoEligibleChild);
+  ASSERT_EQ(result.status().reason(), Reason::kWrongKind);
   EXPECT_EQ(result.status().info().message,
             "'gemm' must run at pod0/sub0, which cannot run it: sub0 runs sub-worker tasks");
 }

@@ -38,7 +38,9 @@ ControlHooks make_hooks(TaskServer& server, const Leaf& leaf, pthread_t executor
   if (leaf.stats) {
     hooks.stats = [&server, &leaf] { return leaf.stats(server.counters()); };
   }
-  hooks.stack = [executor] { return stack_of(executor); };
+  hooks.stack = [executor, &leaf] {
+    return (leaf.stack ? leaf.stack() : std::string()) + stack_of(executor);
+  };
   hooks.registration = registration;
   return hooks;
 }
@@ -55,7 +57,8 @@ int serve_leaf(ChildConnection& connection, const Leaf& leaf, TaskHandler& handl
   ControlServer control(connection.channel(), connection.parent_doorbell(),
                         make_hooks(server, leaf, ::pthread_self(), registration.get()));
   if (registration != nullptr) registration->answer_through(&control);
-  const ControlThread thread(control, connection.channel(), connection.boot().spawner_pid);
+  const ControlThread thread(control, connection.channel(), connection.boot().spawner_pid,
+                             registration != nullptr ? registration->jobs() : nullptr);
   connection.ready();
   const Status served = server.serve(handler);
   if (registration != nullptr) registration->answer_through(nullptr);

@@ -76,6 +76,8 @@ struct Leaf {
   std::function<Result<std::unique_ptr<TaskHandler>>(ChildConnection&)> make_handler;
   /// Encoded statistics, on the control thread; may be nullptr.
   std::function<std::vector<std::byte>(const TaskServerCounters&)> stats;
+  /// More of the executor's stack, above the C frames, on the control thread; may be nullptr.
+  std::function<std::string()> stack;
 };
 
 /// A leaf's life. Returns its exit code: 0 when it was told to end, 1 after last words.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -116,7 +117,12 @@ struct ControlServer::State final : ControlReplies {
       if (channel.control_up.try_push(header, body) != PushResult::kPushed) return false;
     }
     // Pongs are read when the next ping is due; somebody waits for the others.
-    if (kind != FrameKind::kPong) parent.wake_keeper();
+    if (kind == FrameKind::kPong) return true;
+    if (kind == FrameKind::kRegisterReply || kind == FrameKind::kUnregisterReply) {
+      parent.ring_answer();
+    } else {
+      parent.wake_keeper();
+    }
     return true;
   }
 
@@ -170,47 +176,104 @@ bool ControlServer::pending() const {
 // -------------------------------------------------------------------------------------
 
 struct ControlThread::State {
+  State(ControlServer& of, ChannelChild& over, pid_t spawner, std::shared_ptr<RegistrarJobs> work)
+      : server(of), channel(over), spawner_pid(spawner), jobs(std::move(work)) {}
+
   ControlServer& server;
   ChannelChild& channel;
-  pid_t spawner_pid;
+  const pid_t spawner_pid;
+  const std::shared_ptr<RegistrarJobs> jobs;  // nullptr: none
   std::atomic<bool> stopping{false};
   SystemEnv clock;
+  std::mutex poll_mutex;  // whoever looks at the ring
+  std::mutex threads_mutex;
+  std::array<std::thread, 2> threads;  // the second is made with the first job
 
-  void run();
+  static void start(const std::shared_ptr<State>& state, std::size_t thread);
+  static void run(const std::shared_ptr<State>& state);
+  // pairs with the seq_cst store in ~ControlThread
+  bool done() const { return stopping.load(std::memory_order_seq_cst); }
+  bool job_waits() const { return jobs != nullptr && jobs->waiting(); }
+  bool frame_waits();
+  void poll();
+  void hand_over(const std::shared_ptr<State>& self);
   void end_process(const Status& why);
 };
 
-ControlThread::ControlThread(ControlServer& server, ChannelChild& channel, pid_t spawner_pid)
-    : state_(new State{server, channel, spawner_pid, {}, {}}) {
+ControlThread::ControlThread(ControlServer& server, ChannelChild& channel, pid_t spawner_pid,
+                             std::shared_ptr<RegistrarJobs> jobs)
+    : state_(std::make_shared<State>(server, channel, spawner_pid, std::move(jobs))) {
+  if (state_->jobs != nullptr) {
+    state_->jobs->when_posted([&word = channel.control] { word.wake(); });
+  }
+  State::start(state_, 0);
+}
+
+ControlThread::~ControlThread() {
+  // pairs with the seq_cst load in done(): a sleeper's re-read sees it, or is woken
+  state_->stopping.store(true, std::memory_order_seq_cst);
+  std::thread::id blocked;
+  if (state_->jobs != nullptr) blocked = state_->jobs->stop();
+  std::array<std::thread, 2> threads;
+  {
+    const std::lock_guard lock(state_->threads_mutex);
+    std::swap(threads, state_->threads);
+  }
+  for (std::size_t i = 0; i < threads.size(); ++i) state_->channel.control.wake();
+  for (std::thread& thread : threads) join_or_leave(thread, blocked);
+}
+
+void ControlThread::State::start(const std::shared_ptr<State>& state, std::size_t thread) {
+  const std::lock_guard lock(state->threads_mutex);
+  if (state->threads[thread].joinable() || state->done()) return;
   // Signals are the executor's.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([state = state_.get()] { state->run(); });
+  state->threads[thread] = std::thread([state] { run(state); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-ControlThread::~ControlThread() {
-  // pairs with the seq_cst load in run(): the sleeper's re-read sees it, or is woken
-  state_->stopping.store(true, std::memory_order_seq_cst);
-  state_->channel.control.wake();
-  thread_.join();
-}
-
-void ControlThread::State::run() {
+// After work() that stop() did not wait for nothing but `state` itself is there.
+void ControlThread::State::run(const std::shared_ptr<State>& state) {
   ::pthread_setname_np(::pthread_self(), "control");
   static_cast<void>(use_alternate_stack());
-  // pairs with the seq_cst store in ~ControlThread
-  const auto done = [this] { return stopping.load(std::memory_order_seq_cst); };
-  MonotonicNs check_at = clock.now_ns() + kParentCheckNs;
-  while (!done()) {
-    if (const Status polled = server.poll(); !polled.ok()) end_process(polled);
-    channel.control.sleep([&] { return server.pending() || done(); }, check_at);
-    if (const MonotonicNs now = clock.now_ns(); now >= check_at) {
-      check_at = now + kParentCheckNs;
-      if (!spawner_is_parent(spawner_pid)) ::_exit(kExitAlone);
+  State& self = *state;
+  MonotonicNs check_at = self.clock.now_ns() + kParentCheckNs;
+  while (!self.done()) {
+    self.poll();
+    if (self.job_waits()) {
+      self.hand_over(state);
+      self.jobs->work();
+      continue;
     }
+    self.channel.control.sleep(
+        [&] { return self.frame_waits() || self.job_waits() || self.done(); }, check_at);
+    if (const MonotonicNs now = self.clock.now_ns(); now >= check_at) {
+      check_at = now + kParentCheckNs;
+      if (!spawner_is_parent(self.spawner_pid)) ::_exit(kExitAlone);
+    }
+  }
+}
+
+void ControlThread::State::poll() {
+  const std::lock_guard lock(poll_mutex);
+  if (const Status polled = server.poll(); !polled.ok()) end_process(polled);
+}
+
+bool ControlThread::State::frame_waits() {
+  const std::lock_guard lock(poll_mutex);
+  return server.pending();
+}
+
+/// From here on a frame wakes the other thread.
+void ControlThread::State::hand_over(const std::shared_ptr<State>& self) {
+  start(self, 1);
+  for (;;) {
+    channel.control.arm();
+    if (!frame_waits()) return;
+    poll();
   }
 }
 

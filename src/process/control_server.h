@@ -21,6 +21,7 @@
 
 #include "base/ids.h"
 #include "base/status.h"
+#include "process/registrar_jobs.h"
 #include "process/registration_codec.h"
 #include "shm/channel.h"
 #include "shm/doorbell.h"
@@ -99,15 +100,23 @@ class ControlServer {
 
 /// Runs a ControlServer until it is destroyed, or for ever after shutdown. Ends the process when
 /// its spawner is no longer its parent, or the ring holds no frames.
+///
+/// With `jobs` the thread that read a frame does the work that it brought itself, as waking another
+/// one costs about as much as the work. A second thread, made with the first job, keeps the ring
+/// meanwhile:
+///   both sleep on the ring's word; a frame wakes one of them;
+///   before that one works it arms the word for the other one and looks at the ring once more.
+/// So what comes while one works wakes the other, and nothing is woken otherwise.
 class ControlThread {
  public:
-  ControlThread(ControlServer& server, ChannelChild& channel, pid_t spawner_pid);
+  ControlThread(ControlServer& server, ChannelChild& channel, pid_t spawner_pid,
+                std::shared_ptr<RegistrarJobs> jobs = nullptr);
+  /// Stops `jobs`. A thread that a job holds is left to the end of the process.
   ~ControlThread();
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
-  std::thread thread_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace echelon

@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <future>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -156,6 +159,48 @@ TEST_F(ControlServerTest, AThreadAnswersWhileItsExecutorIsBusy) {
     RingFrame frame;
     while (!receive(frame)) ::sched_yield();
     EXPECT_EQ(frame.header.task, i);
+  }
+}
+
+TEST_F(ControlServerTest, AThreadThatWorksLeavesTheRingToTheOther) {
+  std::promise<void> begun;
+  std::promise<void> end;
+  const auto jobs = std::make_shared<RegistrarJobs>();
+  ControlServer server(child_, doorbell_, {});
+  const ControlThread thread(server, child_, ::getppid(), jobs);
+  jobs->post([&]() -> RegistrarJobs::Finish {
+    begun.set_value();
+    end.get_future().wait();
+    return [] { return true; };
+  });
+  begun.get_future().wait();
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    send(FrameKind::kPing, i);
+    RingFrame frame;
+    while (!receive(frame)) ::sched_yield();
+    EXPECT_EQ(frame.header.task, i);
+  }
+  end.set_value();
+}
+
+/// Both threads sleep on one word.
+TEST_F(ControlServerTest, NeitherJobsNorFramesAreLostBetweenTheThreads) {
+  std::atomic<std::uint64_t> done{0};
+  const auto jobs = std::make_shared<RegistrarJobs>();
+  ControlServer server(child_, doorbell_, {});
+  const ControlThread thread(server, child_, ::getppid(), jobs);
+  for (std::uint64_t i = 1; i <= 2'000; ++i) {
+    jobs->post([&]() -> RegistrarJobs::Finish {
+      return [&] {
+        ++done;
+        return true;
+      };
+    });
+    send(FrameKind::kPing, i);
+    RingFrame frame;
+    while (!receive(frame)) ::sched_yield();
+    EXPECT_EQ(frame.header.task, i);
+    while (done.load() < i) ::sched_yield();
   }
 }
 

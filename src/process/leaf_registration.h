@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LeafRegistration: how a sub-worker or a chip takes callables while it runs. The control thread
-// hands it what came; a registrar thread prepares it and answers.
+// LeafRegistration: how a sub-worker or a chip takes callables while it runs. What came becomes a
+// job for whoever works on jobs(), which prepares it and answers.
 //
-// Threads: the hooks on the control thread. Blocking: never; see RegistrarThread.
+// Threads: the hooks on the thread that reads the control ring, which works on jobs() next.
+// Blocking: never.
 #pragma once
 
 #include <functional>
@@ -12,14 +13,14 @@
 
 #include "base/status.h"
 #include "process/control_server.h"
-#include "process/registrar_thread.h"
+#include "process/registrar_jobs.h"
 #include "process/registration_codec.h"
 #include "process/tree_edge.h"
 #include "shm/channel.h"
 
 namespace echelon {
 
-/// What holds a leaf's callables. Called on its registrar thread, in the order of the frames.
+/// What holds a leaf's callables. Called by one thread at a time, in the order of the frames.
 class CallableHost {
  public:
   virtual ~CallableHost() = default;
@@ -40,6 +41,8 @@ class LeafRegistration final : public RegistrationHooks {
  public:
   LeafRegistration(std::string path, ChannelChild& channel, TreeEdge& edge,
                    std::shared_ptr<CallableHost> host);
+  ~LeafRegistration() override;
+  const std::shared_ptr<RegistrarJobs>& jobs() const;
   /// Where answers go: before the first frame, and nullptr before `server` ends.
   void answer_through(ControlServer* server);
 
@@ -49,7 +52,6 @@ class LeafRegistration final : public RegistrationHooks {
  private:
   struct State;
   std::shared_ptr<State> state_;
-  RegistrarThread thread_;
 };
 
 }  // namespace echelon

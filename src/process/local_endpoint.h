@@ -103,14 +103,18 @@ class LocalEndpoint final : public Endpoint {
   std::optional<StatsReply> take_stats_reply();
   /// A callable for this child, or for what is below it; one caller at a time. kNoRoom: the child
   /// has to read first; then the same again. Its answer comes to take_registration_replies() after
-  /// a tick().
-  DispatchResult request_register(std::uint64_t token, const RegisterRequest& request);
-  DispatchResult request_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial);
+  /// a tick(). With `wakes` the child may sleep until that batch is woken.
+  DispatchResult request_register(std::uint64_t token, const RegisterRequest& request,
+                                  WakeBatch* wakes = nullptr);
+  DispatchResult request_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial,
+                                    WakeBatch* wakes = nullptr);
   struct RegistrationReply {
     std::uint64_t token = 0;
     bool unregister = false;
     SubtreeAnswer answer;
   };
+  /// For who does not wait for the next tick(). Any thread.
+  void read_answers();
   std::vector<RegistrationReply> take_registration_replies();
   bool request_stack() override;
   void add_whereabouts(ErrorInfo& info) override;

@@ -144,9 +144,14 @@ void LocalEndpoint::note_spawner_lost(const Status& why) {
 // ----------------------------------------------------------------------------
 
 PushResult LocalEndpoint::State::push_control_locked(const FrameHeader& header,
-                                                     std::span<const std::byte> body) {
+                                                     std::span<const std::byte> body,
+                                                     WakeBatch* wakes) {
   const PushResult pushed = channel.control_down.try_push(header, body);
-  if (pushed == PushResult::kPushed) channel.control.ring();
+  if (pushed == PushResult::kPushed && wakes != nullptr) {
+    channel.control.ring(*wakes);
+  } else if (pushed == PushResult::kPushed) {
+    channel.control.ring();
+  }
   if (pushed == PushResult::kBroken) {
     end_locked(Status::error(Code::kDataLoss, Reason::kBadFrame,
                              "its position in the control ring is impossible"));

@@ -9,10 +9,13 @@
 namespace echelon {
 
 DispatchResult LocalEndpoint::State::send_registration(const FrameHeader& header,
-                                                       std::span<const std::byte> body) {
+                                                       std::span<const std::byte> body,
+                                                       WakeBatch* wakes) {
+  // A Worker's keeper sleeps on several words at once.
+  if (options.kind == ChildKind::kWorker) wakes = nullptr;
   const std::lock_guard lock(mutex);
   if (down.load(std::memory_order_relaxed) || !end_why.ok()) return DispatchResult::kDown;
-  switch (push_control_locked(header, body)) {
+  switch (push_control_locked(header, body, wakes)) {
     case PushResult::kPushed:
       return DispatchResult::kSent;
     case PushResult::kNoRoom:
@@ -23,8 +26,8 @@ DispatchResult LocalEndpoint::State::send_registration(const FrameHeader& header
   return DispatchResult::kDown;
 }
 
-DispatchResult LocalEndpoint::request_register(std::uint64_t token,
-                                               const RegisterRequest& request) {
+DispatchResult LocalEndpoint::request_register(std::uint64_t token, const RegisterRequest& request,
+                                               WakeBatch* wakes) {
   State& state = *state_;
   const int file = request.payload->fd();
   FrameHeader header;
@@ -46,16 +49,17 @@ DispatchResult LocalEndpoint::request_register(std::uint64_t token,
     if (!pushed.ok()) return DispatchResult::kDown;
     state.pushed_payload.store(request.serial, std::memory_order_relaxed);
   }
-  return state.send_registration(header, encode_register(request, file >= 0 ? request.serial : 0));
+  return state.send_registration(header, encode_register(request, file >= 0 ? request.serial : 0),
+                                 wakes);
 }
 
 DispatchResult LocalEndpoint::request_unregister(std::uint64_t token, CallableSlot slot,
-                                                 std::uint64_t serial) {
+                                                 std::uint64_t serial, WakeBatch* wakes) {
   FrameHeader header;
   header.kind = FrameKind::kUnregister;
   header.task = token;
   header.slot = slot.value;
-  return state_->send_registration(header, encode_unregister(serial));
+  return state_->send_registration(header, encode_unregister(serial), wakes);
 }
 
 void LocalEndpoint::State::take_registration_locked(const RingFrame& frame) {
@@ -65,6 +69,11 @@ void LocalEndpoint::State::take_registration_locked(const RingFrame& frame) {
                                   frame.header.kind == FrameKind::kUnregisterReply,
                                   std::move(answer).value()});
   registration_answered.store(true, std::memory_order_relaxed);
+}
+
+void LocalEndpoint::read_answers() {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->down.load(std::memory_order_relaxed)) state_->read_control_locked();
 }
 
 std::vector<LocalEndpoint::RegistrationReply> LocalEndpoint::take_registration_replies() {

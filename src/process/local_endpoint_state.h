@@ -107,8 +107,10 @@ struct LocalEndpoint::State {
   Status death_locked() const;
   bool request_stack_locked();
   bool send_control_locked(FrameKind kind, std::uint64_t token);
-  PushResult push_control_locked(const FrameHeader& header, std::span<const std::byte> body);
-  DispatchResult send_registration(const FrameHeader& header, std::span<const std::byte> body);
+  PushResult push_control_locked(const FrameHeader& header, std::span<const std::byte> body,
+                                 WakeBatch* wakes = nullptr);
+  DispatchResult send_registration(const FrameHeader& header, std::span<const std::byte> body,
+                                   WakeBatch* wakes);
   void take_registration_locked(const RingFrame& frame);
   void read_control_locked();
   void take_control_locked(const RingFrame& frame);

@@ -22,6 +22,13 @@ bool concerns(ChildKind child, RegisteredKind what) {
   return false;
 }
 
+/// A Worker below the one it was registered on calls orchestration functions, by name in libraries,
+/// too; all else it hands on.
+bool runs_here(const RegisterRequest& request) {
+  return request.below &&
+         (request.kind == RegisteredKind::kOrch || request.kind == RegisteredKind::kLibrary);
+}
+
 }  // namespace
 
 RegistrationProtocol::RegistrationProtocol(std::vector<ChildKind> children, ChildAnswer self,
@@ -76,6 +83,7 @@ void RegistrationProtocol::on_register(std::uint64_t asker, const RegisterReques
   entry.asker = asker;
   entry.deadline_ns = request.deadline_ns;
   entry.here = request.route.empty();
+  entry.runs_here = runs_here(request);
   entry.preparing = entry.here;
   entry.doing = doing_text(request);
   preparing_.insert(request.serial);
@@ -101,8 +109,11 @@ void RegistrationProtocol::on_prepared(std::uint64_t serial, const Status& statu
   const auto at = entries_.find(serial);
   if (at == entries_.end() || !std::exchange(at->second.preparing, false)) return;
   Entry& entry = at->second;
-  entry.answer.add(status.ok() ? self(AnswerOutcome::kReady, "")
-                               : self(AnswerOutcome::kRefused, status.info().message));
+  ChildAnswer own = status.ok() ? self(AnswerOutcome::kReady, "")
+                                : self(AnswerOutcome::kRefused, status.info().message);
+  if (!status.ok()) own.traceback = status.info().traceback;
+  entry.answer.add(std::move(own));
+  if (status.ok() && entry.runs_here) ++entry.answer.runners;
   if (entry.stage == Stage::kPreparing) return settle_register(entry);
   if (entry.stage == Stage::kClosing) leave_if_drained(at);
 }
@@ -230,6 +241,8 @@ bool RegistrationProtocol::on_answer(ChildIndex child, std::uint64_t token, Subt
   if (sent.unregister) {
     settle_leaving(at);
   } else {
+    // Sub-workers and chips get only what they run; they do not count themselves.
+    if (kinds_[child.value] != ChildKind::kWorker) answer.runners = answer.ok ? 1 : 0;
     entry.answer.add(std::move(answer));
     settle_register(entry);
   }

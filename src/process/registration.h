@@ -82,6 +82,8 @@ class RegistrationProtocol {
   // ------------------------------------------------------------------------------
   /// 0: none.
   MonotonicNs next_deadline_ns() const;
+  /// Of some child that it has forgotten something; and nobody waits for anything else.
+  bool awaits_confirmations_alone() const { return !sent_.empty() && preparing_.empty(); }
   bool live(ChildIndex child) const { return live_[child.value]; }
   /// Children that have not confirmed yet that they forgot it.
   std::vector<ChildIndex> unconfirmed(std::uint64_t serial) const;
@@ -94,6 +96,7 @@ class RegistrationProtocol {
     std::uint64_t serial = 0;
     Stage stage = Stage::kPreparing;
     bool here = false;       // prepared in this process, not only passed through
+    bool runs_here = false;  // and called here
     bool preparing = false;  // prepare() has not been answered
     bool drained = false;
     bool gave_up = false;  // on some child's answer

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kRegisterHeadBytes = 8 + 4 * 8 + sizeof(Digest);
 constexpr std::size_t kUnregisterBytes = 16;
-constexpr std::size_t kAnswerHeadBytes = 12;
+constexpr std::size_t kAnswerHeadBytes = 16;
 constexpr std::size_t kAnswerEntryBytes = 16;
 constexpr std::size_t kPathBytesMax = 512;
 constexpr std::uint8_t kFlagBelow = 1;
@@ -48,6 +48,14 @@ Status check_slot(const FrameHeader& header, std::uint64_t serial) {
 
 std::string_view cut(std::string_view text, std::size_t bytes_max) {
   return text.substr(0, bytes_max);
+}
+
+/// Whole lines, the last ones.
+std::string_view last_lines(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  const std::string_view end = text.substr(text.size() - bytes_max);
+  const std::size_t newline = end.find('\n');
+  return newline == std::string_view::npos ? std::string_view() : end.substr(newline + 1);
 }
 
 }  // namespace
@@ -86,6 +94,7 @@ void SubtreeAnswer::add(ChildAnswer answer) {
 void SubtreeAnswer::add(SubtreeAnswer other) {
   ok = ok && other.ok;
   left_out += other.left_out;
+  runners += other.runners;
   std::move(other.children.begin(), other.children.end(), std::back_inserter(children));
 }
 
@@ -188,21 +197,30 @@ std::vector<std::byte> encode_answer(const SubtreeAnswer& answer, std::size_t by
   std::stable_partition(order.begin(), order.end(), [](const ChildAnswer* child) {
     return child->outcome != AnswerOutcome::kReady;
   });
-  std::vector<std::byte> body(bytes_max);
+  std::size_t bytes = kAnswerHeadBytes;
+  for (const ChildAnswer* child : order) {
+    bytes += kAnswerEntryBytes + cut(child->path, kPathBytesMax).size() +
+             cut(child->message, kAnswerMessageBytesMax).size();
+  }
+  std::vector<std::byte> body(std::min(bytes, bytes_max));
   ByteWriter writer(std::span<std::byte>(body).subspan(kAnswerHeadBytes));
   std::uint32_t count = 0;
   for (const ChildAnswer* child : order) {
     const std::string_view path = cut(child->path, kPathBytesMax);
     const std::string_view message = cut(child->message, kAnswerMessageBytesMax);
-    if (writer.remaining() < kAnswerEntryBytes + path.size() + message.size()) break;
+    const std::size_t needed = kAnswerEntryBytes + path.size() + message.size();
+    if (writer.remaining() < needed) break;
+    const std::string_view traceback = last_lines(
+        child->traceback, std::min(kAnswerTracebackBytesMax, writer.remaining() - needed));
     writer.put(child->outcome);
     writer.put(std::uint8_t{0});
     writer.put(static_cast<std::uint16_t>(path.size()));
     writer.put(static_cast<std::uint16_t>(message.size()));
-    writer.put(std::uint16_t{0});
+    writer.put(static_cast<std::uint16_t>(traceback.size()));
     writer.put(child->pid);
     writer.put_text(path);
     writer.put_text(message);
+    writer.put_text(traceback);
     ++count;
   }
   ByteWriter head(std::span<std::byte>(body).first(kAnswerHeadBytes));
@@ -210,6 +228,7 @@ std::vector<std::byte> encode_answer(const SubtreeAnswer& answer, std::size_t by
   head.put(static_cast<std::uint8_t>(answer.ok ? 1 : 0));
   head.put(std::uint8_t{0});
   head.put(answer.left_out + static_cast<std::uint32_t>(order.size()) - count);
+  head.put(answer.runners);
   head.put(count);
   body.resize(kAnswerHeadBytes + writer.size());
   return body;
@@ -222,6 +241,7 @@ Result<SubtreeAnswer> decode_answer(std::span<const std::byte> body) {
   const auto ok = reader.get<std::uint8_t>();
   reader.get<std::uint8_t>();
   answer.left_out = reader.get<std::uint32_t>();
+  answer.runners = reader.get<std::uint32_t>();
   const auto count = reader.get<std::uint32_t>();
   if (!reader.ok()) return bad("an answer is too short");
   if (version != kRegistrationVersion) return bad("an answer is of another version");
@@ -232,10 +252,11 @@ Result<SubtreeAnswer> decode_answer(std::span<const std::byte> body) {
     reader.get<std::uint8_t>();
     const auto path_bytes = reader.get<std::uint16_t>();
     const auto message_bytes = reader.get<std::uint16_t>();
-    reader.get<std::uint16_t>();
+    const auto traceback_bytes = reader.get<std::uint16_t>();
     child.pid = reader.get<std::int64_t>();
     child.path = reader.text(path_bytes);
     child.message = reader.text(message_bytes);
+    child.traceback = reader.text(traceback_bytes);
     if (!reader.ok()) return bad("an answer is too short");
     if (child.outcome > AnswerOutcome::kDied) return bad("an answer of no known outcome");
     if (ok == 1 && child.outcome != AnswerOutcome::kReady)
@@ -243,6 +264,9 @@ Result<SubtreeAnswer> decode_answer(std::span<const std::byte> body) {
     answer.children.push_back(std::move(child));
   }
   if (reader.remaining() != 0) return bad("an answer is too long");
+  if (answer.runners > std::uint64_t{answer.left_out} + count) {
+    return bad("an answer of more processes than answered");
+  }
   answer.ok = ok == 1;
   return answer;
 }

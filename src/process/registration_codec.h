@@ -8,8 +8,9 @@
 //     u64 serial  u64 owner  u64 payload bytes  u64 push (0: the payload follows inline)
 //     32 bytes SHA-256 of the payload  hops x u32 child index  name  payload
 //   kRegisterReply, kUnregisterReply        frame: task = token
-//     u16 version  u8 ok  u8 zero  u32 left out  u32 count  count x
-//       u8 outcome  u8 zero  u16 path bytes  u16 message bytes  u16 zero  i64 pid  path  message
+//     u16 version  u8 ok  u8 zero  u32 left out  u32 runners  u32 count  count x
+//       u8 outcome  u8 zero  u16 path bytes  u16 message bytes  u16 traceback bytes  i64 pid
+//       path  message  traceback
 //   kUnregister       frame: task = token, slot
 //     u16 version  u16 zero  u32 zero  u64 serial
 #pragma once
@@ -42,6 +43,8 @@ inline constexpr std::size_t kCallableNameBytesMax = 1024;
 /// From a root at level 6 to a host at level 3.
 inline constexpr std::size_t kRouteHopsMax = 3;
 inline constexpr std::size_t kAnswerMessageBytesMax = 4096;
+/// Of what a callable's language did when it failed to make it: the last lines.
+inline constexpr std::size_t kAnswerTracebackBytesMax = 4096;
 
 /// A callable on its way down.
 struct RegisterRequest {
@@ -73,11 +76,15 @@ struct ChildAnswer {
   std::int64_t pid = 0;
   std::string path;
   std::string message;
+  /// Of its language; left out of an encoded answer that has no room for it.
+  std::string traceback = {};
 };
 /// How it went with a process and all below it.
 struct SubtreeAnswer {
   bool ok = true;
   std::uint32_t left_out = 0;  // processes that are not listed, for want of room
+  /// Of those that took it, the ones that run it themselves: the Workers between only hand it on.
+  std::uint32_t runners = 0;
   std::vector<ChildAnswer> children;
 
   void add(ChildAnswer answer);

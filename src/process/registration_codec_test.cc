@@ -138,16 +138,31 @@ TEST(RegistrationCodecTest, AnAnswerArrivesWithWhatFailedFirst) {
   sent.add({AnswerOutcome::kReady, 10, "a", ""});
   sent.add({AnswerOutcome::kRefused, 11, "b", "no"});
   sent.add({AnswerOutcome::kDied, 12, "c", "gone"});
+  sent.runners = 2;
   const auto got = decode_answer(encode_answer(sent, 1000));
   ASSERT_TRUE(got.ok()) << got.status().to_string();
   EXPECT_FALSE(got->ok);
   EXPECT_EQ(got->left_out, 0u);
+  EXPECT_EQ(got->runners, 2u);
   ASSERT_EQ(got->children.size(), 3u);
   EXPECT_EQ(got->children[0].path, "b");
   EXPECT_EQ(got->children[0].message, "no");
   EXPECT_EQ(got->children[0].pid, 11);
   EXPECT_EQ(got->children[1].outcome, AnswerOutcome::kDied);
   EXPECT_EQ(got->children[2].path, "a");
+}
+
+TEST(RegistrationCodecTest, ATracebackArrivesAsTheLastOfItsLinesThatFit) {
+  SubtreeAnswer sent;
+  const std::string first(kAnswerTracebackBytesMax, 'x');
+  sent.add({AnswerOutcome::kRefused, 11, "b", "no", first + "\nlast line\n"});
+  const auto whole = decode_answer(encode_answer(sent, 6000));
+  ASSERT_TRUE(whole.ok()) << whole.status().to_string();
+  EXPECT_EQ(whole->children[0].traceback, "last line\n");
+  const auto narrow = decode_answer(encode_answer(sent, 35));
+  ASSERT_TRUE(narrow.ok()) << narrow.status().to_string();
+  EXPECT_EQ(narrow->children[0].message, "no");
+  EXPECT_EQ(narrow->children[0].traceback, "");
 }
 
 TEST(RegistrationCodecTest, WhatDoesNotFitIsCounted) {
@@ -180,11 +195,15 @@ TEST(RegistrationCodecTest, AnswersThatContradictThemselvesOrAreCutAreRefused) {
   neither[2] = std::byte{7};
   EXPECT_FALSE(decode_answer(neither).ok());
   auto unknown = body;
-  unknown[12] = std::byte{9};
+  unknown[16] = std::byte{9};
   EXPECT_THAT(decode_answer(unknown).status().info().message, HasSubstr("no known outcome"));
   auto counted = body;
-  counted[8] = std::byte{255};
+  counted[12] = std::byte{255};
   EXPECT_FALSE(decode_answer(counted).ok());
+  auto more_run_it = body;
+  more_run_it[8] = std::byte{2};
+  EXPECT_THAT(decode_answer(more_run_it).status().info().message,
+              HasSubstr("more processes than answered"));
 }
 
 }  // namespace

@@ -134,6 +134,38 @@ TEST_F(RegistrationProtocolTest, TheAnswerComesWhenAllHaveAnswered) {
   EXPECT_EQ(out.answers[0].children.size(), 4u);
 }
 
+TEST_F(RegistrationProtocolTest, ThoseThatRunItAreCountedByWhoeverIsAboveThem) {
+  protocol.on_register(kAsker, request(RegisteredKind::kSub));
+  protocol.on_prepared(7, {});
+  SubtreeAnswer boasts = yes();
+  boasts.runners = 9;
+  answer(0, boasts);  // a sub-worker: one, whatever it says
+  SubtreeAnswer host = yes();
+  host.add(yes());
+  host.add(yes());
+  host.runners = 2;
+  answer(1, host);
+  answer(2, yes());  // a Worker below which nobody runs it
+  EXPECT_EQ(out.answers.at(0).runners, 3u);
+}
+
+TEST_F(RegistrationProtocolTest, AWorkerRunsOrchestrationFunctionsOfThoseAboveItAlone) {
+  RegisterRequest own = request(RegisteredKind::kOrch);
+  protocol.on_register(kAsker, own);
+  protocol.on_prepared(7, {});
+  answer(0, yes());
+  answer(1, yes());
+  EXPECT_EQ(out.answers.at(0).runners, 0u);
+  RegisterRequest from_above = own;
+  from_above.serial = 8;
+  from_above.below = true;
+  protocol.on_register(kAsker, from_above);
+  protocol.on_prepared(8, {});
+  answer(2, yes());
+  answer(3, yes());
+  EXPECT_EQ(out.answers.at(1).runners, 1u);
+}
+
 TEST_F(RegistrationProtocolTest, OneRefusalIsTheAnswerAndListsAll) {
   protocol.on_register(kAsker, request(RegisteredKind::kSub));
   protocol.on_prepared(7, {});

@@ -100,25 +100,51 @@ Tensors and scalars are two lists, each in the order of its calls; at most 64 of
 <Args: 1 tensors, 2 scalars>)")
       .def(nb::init<>())
       .def("input", add<&Args::input>, nb::arg("tensor").none(),
-           nb::sig("def input(self, tensor: Tensor) -> Args"), "Read by the task.")
+           nb::sig("def input(self, tensor: Tensor) -> Args"),
+           "Read by the task."
+           R"(
+
+>>> ec.Args().input(host.tensor((4,), np.float32))
+<Args: 1 tensors, 0 scalars>)")
       .def("output", add_output, nb::arg("tensor").none(), nb::arg("dtype") = nb::none(),
            nb::sig(
                "def output(self, tensor: Tensor | int | tuple[int, ...], dtype: typing.Any = None)"
                " -> Args"),
            "Written whole by the task: a tensor, or a shape and a dtype, and submit() allocates "
-           "it (TaskHandle.output()).")
+           "it (TaskHandle.output())."
+           R"(
+
+>>> ec.Args().output((4,), np.float32)  # allocated by submit()
+<Args: 1 tensors, 0 scalars>)")
       .def("inout", add<&Args::inout>, nb::arg("tensor").none(),
-           nb::sig("def inout(self, tensor: Tensor) -> Args"), "Read and written in place.")
+           nb::sig("def inout(self, tensor: Tensor) -> Args"),
+           "Read and written in place."
+           R"(
+
+>>> ec.Args().inout(host.tensor((4,), np.float32))
+<Args: 1 tensors, 0 scalars>)")
       .def("output_existing", add<&Args::output_existing>, nb::arg("tensor").none(),
            nb::sig("def output_existing(self, tensor: Tensor) -> Args"),
-           "Written in part: what is not written stays as it was.")
+           "Written in part: what is not written stays as it was."
+           R"(
+
+>>> ec.Args().output_existing(host.tensor((4,), np.float32))
+<Args: 1 tensors, 0 scalars>)")
       .def("no_dep", add<&Args::no_dep>, nb::arg("tensor").none(),
            nb::sig("def no_dep(self, tensor: Tensor) -> Args"),
-           "Read without taking part in the ordering.")
+           "Read without taking part in the ordering."
+           R"(
+
+>>> ec.Args().no_dep(host.tensor((4,), np.float32))
+<Args: 1 tensors, 0 scalars>)")
       .def("scalar", add_scalar, nb::arg("value").none(), nb::arg("dtype") = nb::none(),
            nb::sig("def scalar(self, value: typing.Any, dtype: typing.Any = None) -> Args"),
            "A number by value: a float is float64, an int int64, a NumPy scalar what it is; or as "
-           "`dtype`, which must hold it: 300 as int8 and 1.5 as int32 are refused.")
+           "`dtype`, which must hold it: 300 as int8 and 1.5 as int32 are refused."
+           R"(
+
+>>> ec.Args().scalar(3.0).scalar(7, np.int8)
+<Args: 0 tensors, 2 scalars>)")
       .def("__repr__", [](const Args& self) {
         return fmt::format("<Args: {} tensors, {} scalars>", self.tensors().size(),
                            self.scalars().size());
@@ -146,7 +172,9 @@ CallConfig(grid=(4, 1, 1), cores=0, profiling=0, values={'seed': '7'}))")
           },
           nb::kw_only(), nb::arg("grid") = std::array<std::uint32_t, 3>{1, 1, 1},
           nb::arg("cores") = 0, nb::arg("profiling") = 0,
-          nb::arg("values") = std::map<std::string, std::string>())
+          nb::arg("values") = std::map<std::string, std::string>(),
+          nb::sig("def __init__(self, *, grid: tuple[int, int, int] = (1, 1, 1), cores: int = 0, "
+                  "profiling: int = 0, values: collections.abc.Mapping[str, str] = {}) -> None"))
       .def_prop_rw(
           "grid",
           [](const CallConfig& self) {

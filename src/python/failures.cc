@@ -21,8 +21,10 @@ nb::object errors_module() {
   return nb::module_::import_("echelon._src.errors");
 }
 
-/// The name of the exception class, in both languages.
+/// The name of the exception class: as in C++, but a wrong kind, which does not compile there, is a
+/// TypeError, too.
 const char* kind_of(const ErrorInfo& info) {
+  if (info.reason == Reason::kWrongKind) return "WrongKind";
   try {
     throw_error(std::make_shared<const ErrorInfo>(info));
   } catch (const InvalidArgument&) {
@@ -54,8 +56,12 @@ void translate(const std::exception_ptr& pointer, void* /*payload*/) {
   try {
     std::rethrow_exception(pointer);
   } catch (const Error& error) {
-    const nb::object raised = errors_module().attr("from_info")(nb::cast(error.info()));
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
+    try {
+      const nb::object raised = errors_module().attr("from_info")(nb::cast(error.info()));
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
+    } catch (nb::python_error& instead) {  // Ctrl-C
+      instead.restore();
+    }
   }
 }
 
@@ -189,7 +195,14 @@ void bind_failures(nb::module_& module) {
       .def_ro("others", &ErrorInfo::others, "The other errors of the same run, oldest first.")
       .def(
           "describe", [](const ErrorInfo& info) { return text_object(describe(info)); },
-          "All of it as text, the way it is printed.");
+          "All of it as text, the way it is printed."
+          R"(
+
+>>> try:
+...     host.sub_worker(9)
+... except ec.Error as error:
+...     print(error.info.describe())
+bad argument: sub-worker 9 of host0, which has 2)");
   nb::register_exception_translator(translate);
 }
 

@@ -4,8 +4,11 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "python/failures.h"
 #include "python/shipping.h"
+#include "python/stacks.h"
 
 namespace echelon::python {
 namespace {
@@ -15,6 +18,8 @@ thread_local PyThreadState* let_go = nullptr;
 /// Around each fork.
 thread_local PyGILState_STATE forking = PyGILState_UNLOCKED;
 thread_local PyThreadState* waiting = nullptr;
+/// Of the innermost WithoutLock.
+thread_local Waits waits_here = Waits::kToTheirEnd;
 
 void before_fork() {
   forking = PyGILState_Ensure();
@@ -29,6 +34,7 @@ void after_fork_in_parent() {
 
 /// The lock stays taken: a spawner never runs Python again, a child lets go of it in enter().
 void after_fork_in_child() {
+  waits_here = Waits::kToTheirEnd;  // start() itself waits in another process
   PyOS_AfterFork_Child();
   // What was inherited is shared with the parent as long as the collector does not touch it.
   try {
@@ -45,6 +51,11 @@ void enter() {
     nb::module_::import_("echelon._src.streams").attr("use_pipes")();
   } catch (nb::python_error& error) {
     error.discard_as_unraisable("echelon: the streams of a child");
+  }
+  try {
+    watch_python_stack();
+  } catch (nb::python_error& error) {
+    error.discard_as_unraisable("echelon: the stack of a child");
   }
   let_go = PyEval_SaveThread();
 }
@@ -64,7 +75,10 @@ void after_wait() {
 }
 
 void check_wait() {
-  if (PyGILState_Check() != 0) check_signals();
+  if (PyGILState_Check() != 0) return check_signals();
+  if (waits_here != Waits::kInterruptible) return;
+  const WithLock lock;
+  check_signals();
 }
 
 constexpr const char* kEndedAWait = "_echelon_ended_a_wait";
@@ -86,6 +100,22 @@ PyGILState_STATE take_lock() noexcept {
 
 void take_lock_back(PyThreadState* state) noexcept {
   take_or_sleep([state] { PyEval_RestoreThread(state); });
+}
+
+WithoutLock::WithoutLock(Waits waits)
+    : state_(PyEval_SaveThread()), before_(std::exchange(waits_here, waits)) {}
+
+WithoutLock::~WithoutLock() {
+  waits_here = before_;
+  take_lock_back(state_);
+}
+
+void keep_thread_state() noexcept {
+  thread_local bool kept = false;
+  if (std::exchange(kept, true)) return;
+  // Never released: the count of those who use the state stays above zero.
+  take_lock();
+  PyEval_SaveThread();
 }
 
 void check_signals() {
@@ -125,6 +155,7 @@ std::shared_ptr<const embedding::Language> make_language() {
   language.after_fork_in_child = after_fork_in_child;
   language.enter = enter;
   language.leave = leave;
+  language.stack = python_stack;
   language.before_wait = before_wait;
   language.after_wait = after_wait;
   language.check_wait = check_wait;

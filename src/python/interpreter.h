@@ -3,8 +3,9 @@
 // The interpreter and its lock, as the tree's processes need them.
 //
 // Lock: the program's threads hold it while they are in Python. Calls of ours that may wait let go
-// of it (WithoutLock). In a sub-worker or next-level Worker the executor has let go of it and takes
-// it for each callable (WithLock). A spawner keeps it for ever.
+// of it (WithoutLock); the long ones take it now and then to see whether Ctrl-C came
+// (Waits::kInterruptible). In a sub-worker or next-level Worker the executor has let go of it and
+// takes it for each callable (WithLock). A spawner keeps it for ever.
 #pragma once
 
 #include <chrono>
@@ -26,6 +27,11 @@ PyGILState_STATE take_lock() noexcept;
 /// PyEval_RestoreThread().
 void take_lock_back(PyThreadState* state) noexcept;
 
+/// Has this thread keep what the interpreter knows of it when it lets go of the lock; otherwise
+/// each WithLock of a thread that Python did not make allocates, maps and frees that anew. For
+/// threads that come back and end with their process.
+void keep_thread_state() noexcept;
+
 /// Takes the lock, for a scope. Nests; also where the thread has it already.
 class WithLock {
  public:
@@ -38,16 +44,21 @@ class WithLock {
   PyGILState_STATE state_;
 };
 
-/// Lets go of the lock, for a scope.
+/// Whether the language's check_wait() looks at signals in a wait without the lock: not where an
+/// exception cannot leave, as in a destructor.
+enum class Waits : bool { kToTheirEnd, kInterruptible };
+
+/// Lets go of the lock, for a scope. The innermost one of a thread says what its waits do.
 class WithoutLock {
  public:
-  WithoutLock() : state_(PyEval_SaveThread()) {}
-  ~WithoutLock() { take_lock_back(state_); }
+  explicit WithoutLock(Waits waits = Waits::kToTheirEnd);
+  ~WithoutLock();
   WithoutLock(const WithoutLock&) = delete;
   WithoutLock& operator=(const WithoutLock&) = delete;
 
  private:
   PyThreadState* const state_;
+  const Waits before_;
 };
 
 /// An object that C++ closures share with a Worker. Dropped with the lock taken; not at all once

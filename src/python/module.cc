@@ -14,6 +14,7 @@
 #include "python/callables.h"
 #include "python/failures.h"
 #include "python/orchestrators.h"
+#include "python/refusals.h"
 #include "python/runs.h"
 #include "python/tasks.h"
 #include "python/tensors.h"
@@ -55,4 +56,5 @@ NB_MODULE(_core, module) {
   echelon::python::bind_chip_image(module);
   echelon::python::bind_workers(module);
   echelon::python::bind_benches(module);
+  echelon::python::explain_refusals(module);
 }

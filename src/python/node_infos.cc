@@ -58,7 +58,13 @@ void bind_chip_image(nb::module_& module) {
           nb::arg("path"), nb::arg("kernel"),
           nb::sig("def from_file(path: str | os.PathLike[str], kernel: str) -> ChipImage"),
           "The kernel of a shared object, which is read now. Raises InvalidArgument naming the "
-          "file and, where only the name is wrong, the kernels it has.")
+          "file and, where only the name is wrong, the kernels it has."
+          R"(
+
+>>> ec.ChipImage.from_file("absent.so", "fill")
+Traceback (most recent call last):
+...
+echelon._src.errors.InvalidArgument: ...absent.so...)")
       .def_static(
           "from_source",
           [](const std::string& source, const std::string& kernel,
@@ -68,8 +74,16 @@ void bind_chip_image(nb::module_& module) {
           },
           nb::arg("source"), nb::arg("kernel"), nb::arg("flags") = std::vector<std::string>(),
           "C++ source, compiled now ($ECHELON_CXX, else c++, g++, clang++). Raises "
-          "InvalidArgument with the compiler's own words.")
-      .def("__repr__", [](const ChipImage&) { return "<ChipImage>"; });
+          "InvalidArgument with the compiler's own words."
+          R"(
+
+>>> source = '''#include <echelon/chip_kernel.h>
+... ECHELON_KERNEL(nothing) {}
+... '''
+>>> ec.ChipImage.from_source(source, "nothing")
+<ChipImage nothing>)")
+      .def("__repr__",
+           [](const ChipImage& self) { return fmt::format("<ChipImage {}>", self.kernel()); });
 }
 
 }  // namespace echelon::python

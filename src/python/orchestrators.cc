@@ -114,10 +114,30 @@ void bind_task_handle(nb::module_& module) {
                          R"(A submitted task. Meaningful until the run it belongs to has ended.)")
       .def("wait", wait_task, nb::arg("timeout") = nb::none(),
            nb::sig("def wait(self, timeout: float | datetime.timedelta | None = None) -> bool"),
-           "Returns True when the task has ended, False after `timeout` seconds; raises its error.")
-      .def("done", &TaskHandle::done, "Never blocks.")
+           "Returns True when the task has ended, False after `timeout` seconds; raises its error."
+           R"(
+
+>>> seven = host.register_sub(lambda task: 7)
+>>> host.run(lambda orch: orch.submit(seven).wait(timeout=10))
+True)")
+      .def("done", &TaskHandle::done,
+           "Never blocks."
+           R"(
+
+>>> seven = host.register_sub(lambda task: 7)
+>>> def look(orch):
+...     task = orch.submit(seven)
+...     task.wait()
+...     return task.done()
+>>> host.run(look)
+True)")
       .def("result", task_result, nb::sig("def result(self) -> typing.Any"),
-           "Waits; then what the Python function returned. Raises the task's error.")
+           "Waits; then what the Python function returned. Raises the task's error."
+           R"(
+
+>>> seven = host.register_sub(lambda task: 7)
+>>> host.run(lambda orch: orch.submit(seven).result())
+7)")
       .def(
           "result_bytes",
           [](const TaskHandle& self) {
@@ -125,11 +145,28 @@ void bind_task_handle(nb::module_& module) {
             const auto bytes = self.result_bytes();
             return nb::bytes(bytes.data(), bytes.size());
           },
-          "Waits; then the result of a C++ function, as the bytes that it set.")
+          "Waits; then the result of a C++ function, as the bytes that it set."
+          R"(
+
+>>> nothing = host.register_sub(lambda task: None)
+>>> host.run(lambda orch: orch.submit(nothing).result_bytes())
+b'')")
       .def(
           "output", [](const TaskHandle& self, std::size_t i) { return PyTensor(self.output(i)); },
-          nb::arg("i") = 0, "The i-th output that submit() allocated (Args.output(shape, dtype)).")
-      .def("__repr__", [](const TaskHandle&) { return "<TaskHandle>"; });
+          nb::arg("i") = 0,
+          "The i-th output that submit() allocated (Args.output(shape, dtype))."
+          R"(
+
+>>> def ones(task):
+...     task.array(0)[:] = 1
+>>> h = host.register_sub(ones)
+>>> args = ec.Args().output((3,), np.float32)
+>>> host.run(lambda orch: orch.submit(h, args).output(0)).array()
+array([1., 1., 1.], dtype=float32))")
+      .def("__repr__", [](const TaskHandle& self) {
+        const WithoutLock without;
+        return fmt::format("<TaskHandle {}>", self.describe());
+      });
 }
 
 void bind_scope(nb::module_& module) {
@@ -142,7 +179,17 @@ end.)")
           [](PyScope& self) {
             if (self.scope.has_value()) self.scope->wait();
           },
-          "Returns when every task submitted in this scope has ended; raises the first error.")
+          "Returns when every task submitted in this scope has ended; raises the first error."
+          R"(
+
+>>> seven = host.register_sub(lambda task: 7)
+>>> def two_steps(orch):
+...     with orch.scope("first") as first:
+...         task = orch.submit(seven)
+...         first.wait()
+...     return task.done()
+>>> host.run(two_steps)
+True)")
       .def(
           "__enter__", [](nb::handle self) { return nb::borrow(self); },
           nb::sig("def __enter__(self) -> Scope"))
@@ -156,14 +203,31 @@ void bind_children(nb::class_<PyOrchestrator>& orchestrator) {
       .def(
           "sub_worker",
           [](const PyOrchestrator& self, std::size_t i) { return self.get().sub_worker(i); },
-          nb::arg("i"), "Sub-worker `i`. Raises InvalidArgument where there are not so many.")
+          nb::arg("i"),
+          "Sub-worker `i`. Raises InvalidArgument where there are not so many."
+          R"(
+
+>>> host.run(lambda orch: orch.sub_worker(1))
+WorkerId(1))")
       .def(
           "chip", [](const PyOrchestrator& self, std::size_t i) { return self.get().chip(i); },
-          nb::arg("i"), "Chip `i`. Raises InvalidArgument where there are not so many.")
+          nb::arg("i"),
+          "Chip `i`. Raises InvalidArgument where there are not so many."
+          R"(
+
+>>> host.run(lambda orch: orch.chip(0))
+WorkerId(2))")
       .def(
           "worker", [](const PyOrchestrator& self, std::size_t i) { return self.get().worker(i); },
           nb::arg("i"),
-          "Next-level Worker `i`. Raises InvalidArgument where there are not so many.")
+          "Next-level Worker `i`. Raises InvalidArgument where there are not so many."
+          R"(
+
+>>> pod = ec.Worker(level=4)
+>>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+>>> with pod:
+...     pod.run(lambda orch: orch.worker(0)) == below
+True)")
       .def_prop_ro(
           "sub_worker_count",
           [](const PyOrchestrator& self) { return self.get().sub_worker_count(); },
@@ -221,7 +285,15 @@ void bind_submit(nb::class_<PyOrchestrator>& orchestrator) {
 
 after: tasks to wait for beyond what the tags say. deadline: seconds from now. Waits only while the
 Worker's tables are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
-DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.)");
+DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.
+
+>>> double = host.register_sub(lambda task: 2 * task.scalars[0])
+>>> def twice(orch):
+...     first = orch.submit(double, ec.Args().scalar(1))
+...     second = orch.submit(double, ec.Args().scalar(2), after=first, deadline=10)
+...     return first.result() + second.result()
+>>> host.run(twice)
+6)");
 }
 
 void bind_group_and_copy(nb::class_<PyOrchestrator>& orchestrator) {
@@ -239,7 +311,14 @@ void bind_group_and_copy(nb::class_<PyOrchestrator>& orchestrator) {
           nb::arg("workers") = std::vector<WorkerId>(), nb::arg("after") = none,
           nb::arg("deadline") = none, nb::arg("config") = none, nb::sig(kGroupSignature),
           "One task for each of `args`, each on a child of its own, launched together or not at "
-          "all.")
+          "all."
+          R"(
+
+>>> where = host.register_sub(lambda task: task.path)
+>>> def both(orch):
+...     return sorted(task.result() for task in orch.submit_group(where, [ec.Args()] * 2))
+>>> host.run(both)
+['host0/sub0', 'host0/sub1'])")
       .def(
           "copy",
           [](const PyOrchestrator& self, const PyTensor& dst, const PyTensor& src,
@@ -251,7 +330,14 @@ void bind_group_and_copy(nb::class_<PyOrchestrator>& orchestrator) {
           nb::arg("after") = none, nb::arg("deadline") = none, nb::arg("config") = none,
           nb::sig(kCopySignature),
           "Copies elements as a task; host and chip tensors on either side. Raises "
-          "InvalidArgument where dtype or shape differ.");
+          "InvalidArgument where dtype or shape differ."
+          R"(
+
+>>> x, y = host.tensor(np.arange(3)), host.tensor((3,), int)
+>>> host.run(lambda orch: orch.copy(y, x).wait())
+True
+>>> y.array()
+array([0, 1, 2]))");
 }
 
 }  // namespace
@@ -317,7 +403,11 @@ void bind_orchestrators(nb::module_& module) {
           },
           nb::arg("shape").none(), nb::arg("dtype"),
           nb::sig("def alloc(self, shape: int | tuple[int, ...], dtype: typing.Any) -> Tensor"),
-          "A tensor of this Worker; its bytes are undefined.")
+          "A tensor of this Worker; its bytes are undefined."
+          R"(
+
+>>> host.run(lambda orch: orch.alloc((2, 3), np.float32)).shape
+(2, 3))")
       .def(
           "chip_tensor",
           [](const PyOrchestrator& self, std::size_t chip, nb::handle shape, nb::handle dtype) {
@@ -326,13 +416,25 @@ void bind_orchestrators(nb::module_& module) {
           nb::arg("chip"), nb::arg("shape").none(), nb::arg("dtype"),
           nb::sig("def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: "
                   "typing.Any) -> Tensor"),
-          "A tensor in the memory of this Worker's chip number `chip`; zeroed.")
+          "A tensor in the memory of this Worker's chip number `chip`; zeroed."
+          R"(
+
+>>> host.run(lambda orch: orch.chip_tensor(0, (2, 3), np.float32)).shape
+(2, 3))")
       .def(
           "scope",
           [](const PyOrchestrator& self, const std::string& name) {
             return PyScope{self.get().scope(name)};
           },
-          nb::arg("name"), "A named part of this function; a context manager.");
+          nb::arg("name"),
+          "A named part of this function; a context manager."
+          R"(
+
+>>> def load(orch):
+...     with orch.scope("load"):
+...         return orch.alloc(4, np.float32).nbytes
+>>> host.run(load)
+16)");
   bind_children(orchestrator);
 }
 

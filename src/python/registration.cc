@@ -22,17 +22,23 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// For the tracebacks of the processes that inherit it.
+void remember_source(nb::handle function) {
+  nb::module_::import_("echelon._src.sources").attr("remember")(function);
+}
+
 /// What sub and orchestration functions differ in.
 struct SubKind {
   using Handle = SubHandle;
   static constexpr const char* kName = "sub";
   static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
+    remember_source(function);
     auto run = as_sub(self.hold(function));
     const WithoutLock without;
     return self.get().register_sub(name, std::move(run));
   }
   static Handle by_name(PyWorker& self, const std::string& name, milliseconds timeout) {
-    const WithoutLock without;
+    const WithoutLock without(Waits::kInterruptible);
     return self.get().register_sub(name, RegisterOptions{timeout});
   }
   static constexpr auto kShip = embedding::ship_sub;
@@ -43,20 +49,22 @@ struct OrchKind {
   using Handle = OrchHandle;
   static constexpr const char* kName = "orch";
   static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
+    remember_source(function);
     auto run = as_orch(self.hold(function));
     const WithoutLock without;
     return self.get().register_orch(name, std::move(run));
   }
   static Handle by_name(PyWorker& self, const std::string& name, milliseconds timeout) {
-    const WithoutLock without;
+    const WithoutLock without(Waits::kInterruptible);
     return self.get().register_orch(name, RegisterOptions{timeout});
   }
   static constexpr auto kShip = embedding::ship_orch;
   static void check(nb::handle function) { (void)orch_arity(function); }
 };
 
-nb::object shipping() {
-  return nb::module_::import_("echelon._src.shipping");
+/// A function of our own modules, for ever.
+nb::handle function_of(const char* module, const char* name) {
+  return nb::object(nb::module_::import_(module).attr(name)).release();
 }
 
 milliseconds timeout_from(nb::handle given) {
@@ -87,7 +95,7 @@ typename Kind::Handle ship(PyWorker& self, embedding::Shipment shipment, nb::han
   const std::unique_ptr<Py_buffer, void (*)(Py_buffer*)> release(&buffer, PyBuffer_Release);
   shipment.payload = std::as_bytes(
       std::span(static_cast<const char*>(buffer.buf), static_cast<std::size_t>(buffer.len)));
-  const WithoutLock without;
+  const WithoutLock without(Waits::kInterruptible);
   return Kind::kShip(self.get(), shipment, timeout);
 }
 
@@ -95,8 +103,9 @@ template <class Kind>
 typename Kind::Handle ship_function(PyWorker& self, nb::handle function, const std::string& name,
                                     bool name_given, milliseconds timeout) {
   Kind::check(function);
+  static const nb::handle pickle_function = function_of("echelon._src.shipping", "pickle_function");
   const nb::object sealed =
-      shipping().attr("pickle_function")(function, nb::str(name.c_str()), knows_handles_of(self));
+      pickle_function(function, nb::str(name.c_str()), knows_handles_of(self));
   return ship<Kind>(self, {embedding::Form::kPickle, name, {}, name_given}, sealed, timeout);
 }
 
@@ -124,7 +133,8 @@ nb::object register_function(PyWorker& self, nb::handle given, nb::handle name,
     if (self.ships() || text.find(':') == std::string::npos) {
       return register_text<Kind>(self, text, name, patience);
     }
-    function = shipping().attr("import_path")(given);
+    static const nb::handle import_path = function_of("echelon._src.shipping", "import_path");
+    function = import_path(given);
   }
   if (PyCallable_Check(function.ptr()) == 0) {
     throw nb::type_error(
@@ -133,8 +143,8 @@ nb::object register_function(PyWorker& self, nb::handle given, nb::handle name,
   }
   nb::object known = self.count_again(function, Kind::kName, name);
   if (!known.is_none()) return known;
-  nb::module_::import_("echelon._src.signatures")
-      .attr("check_plain")(function, fmt::format("register_{}", Kind::kName));
+  static const nb::handle check_plain = function_of("echelon._src.signatures", "check_plain");
+  check_plain(function, fmt::format("register_{}", Kind::kName));
   const std::string called = self.functions().name_for(function, Kind::kName, name);
   const auto handle = self.ships()
                           ? ship_function<Kind>(self, function, called, !name.is_none(), patience)
@@ -150,14 +160,14 @@ PyChipHandle register_chip(PyWorker& self, nb::handle given_name, nb::handle giv
   const auto& image =
       expect<ChipImage>(given_image, "image", "a ChipImage (from_file, from_source)");
   const RegisterOptions options{timeout_from(timeout)};
-  const WithoutLock without;
+  const WithoutLock without(Waits::kInterruptible);
   return {self.get().register_chip(name, image, options), name};
 }
 
 PyLibraryHandle register_library(PyWorker& self, nb::handle path, nb::handle timeout) {
   const RegisterOptions options{timeout_from(timeout)};
   const std::string text = path_from(path, "path");
-  const WithoutLock without;
+  const WithoutLock without(Waits::kInterruptible);
   return {self.get().register_library(text, options), text};
 }
 
@@ -213,12 +223,26 @@ that C++ gave it (ECHELON_SUB). The same function again gives the same handle. A
 is unique in a Worker. timeout: seconds.
 
 Raises CannotShip (a TypeError) naming what is captured and cannot be sent, RegistrationFailed with
-one entry a process, InvalidArgument where nobody can run it.)")
+one entry a process, InvalidArgument where nobody can run it.
+
+>>> scale = host.register_sub(lambda task: task.scalars[0] * 2, name="scale")
+>>> scale
+<SubHandle scale>
+>>> host.register_sub("os:getpid")  # by import path: only the name is sent
+<SubHandle os:getpid>)")
       .def("register_orch", register_function<OrchKind>, nb::arg("function").none(),
            nb::arg("name") = nb::none(), nb::kw_only(), nb::arg("timeout").none() = 30.0,
            nb::sig(kOrchSignature),
            "Registers an orchestration function, (orch), (orch, args) or (orch, args, config), as "
-           "register_sub() does.");
+           "register_sub() does."
+           R"(
+
+>>> pod = ec.Worker(level=4)
+>>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+>>> each = pod.register_orch(lambda orch: orch.path)
+>>> with pod:
+...     pod.run(lambda orch: orch.submit(each).result())
+'pod0/host0')");
 }
 
 }  // namespace
@@ -231,20 +255,46 @@ void bind_registration(nb::class_<PyWorker>& worker) {
            nb::sig("def register_chip(self, name: str, image: ChipImage, *, timeout: float | "
                    "datetime.timedelta = 30.0) -> ChipHandle"),
            "Registers a chip kernel; it is loaded into every chip of the subtree, also while the "
-           "tree runs.")
+           "tree runs."
+           R"(
+
+>>> source = '''#include <echelon/chip_kernel.h>
+... ECHELON_KERNEL(fill) {
+...   for (auto& value : echelon::kernel::values<float>(args, context, 0)) value = 7;
+... }'''
+>>> fill = host.register_chip("fill", ec.ChipImage.from_source(source, "fill"))
+>>> x = host.tensor((2,), np.float32)
+>>> host.run(lambda orch: orch.submit(fill, ec.Args().output(x)).wait())
+True
+>>> x.array()
+array([7., 7.], dtype=float32))")
       .def("register_library", register_library, nb::arg("path").none(), nb::kw_only(),
            nb::arg("timeout").none() = 30.0,
            nb::sig("def register_library(self, path: str | os.PathLike[str], *, timeout: float | "
                    "datetime.timedelta = 30.0) -> LibraryHandle"),
            "Loads a shared object into every process of the running subtree that runs functions; "
-           "its C++ functions can then be registered by name.")
+           "its C++ functions can then be registered by name."
+           R"(
+
+>>> host.register_library("absent.so")
+Traceback (most recent call last):
+...
+echelon._src.errors.InvalidArgument: ...absent.so cannot be read)")
       .def("unregister", unregister, nb::arg("handle").none(),
            nb::sig("def unregister(self, handle: SubHandle | OrchHandle | ChipHandle | "
                    "LibraryHandle) -> None"),
            "Takes back one registration that was made in the running tree; with the last the "
            "handle is refused. Tasks that were submitted finish. Raises StaleHandle where it was "
            "unregistered already, InvalidArgument for one of another Worker or from before "
-           "start().");
+           "start()."
+           R"(
+
+>>> seven = host.register_sub(lambda task: 7)
+>>> host.unregister(seven)
+>>> host.run(lambda orch: orch.submit(seven))
+Traceback (most recent call last):
+...
+echelon._src.errors.StaleHandle: ...)");
 }
 
 }  // namespace echelon::python

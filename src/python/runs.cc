@@ -133,14 +133,40 @@ void bind_runs(nb::module_& module) {
           nb::arg("timeout") = nb::none(),
           nb::sig("def wait(self, timeout: float | datetime.timedelta | None = None) -> bool"),
           "Returns True when every task has ended, False after `timeout` seconds; raises the run's "
-          "first error.")
+          "first error."
+          R"(
+
+>>> host.submit(lambda orch: None).wait(timeout=10)
+True)")
       .def(
-          "done", [](const PyRun& self) { return self.run().done(); }, "Never blocks.")
+          "done", [](const PyRun& self) { return self.run().done(); },
+          "Never blocks."
+          R"(
+
+>>> run = host.submit(lambda orch: None)
+>>> run.wait(), run.done()
+(True, True))")
       .def(
           "cancel", [](const PyRun& self) { self.run().cancel(); },
-          "Queued tasks end at once, running ones are asked to. wait() then raises Cancelled.")
+          "Queued tasks end at once, running ones are asked to. wait() then raises Cancelled."
+          R"(
+
+>>> def endless(task):
+...     while not task.cancelled():
+...         pass
+>>> h = host.register_sub(endless)
+>>> run = host.submit(lambda orch: orch.submit(h) and None)
+>>> run.cancel()
+>>> run.wait()
+Traceback (most recent call last):
+...
+echelon._src.errors.Cancelled: ...)")
       .def("result", &PyRun::result, nb::sig("def result(self) -> typing.Any"),
-           "Waits; then what the orchestration function returned.")
+           "Waits; then what the orchestration function returned."
+           R"(
+
+>>> host.submit(lambda orch: orch.path).result()
+'host0')")
       .def(
           "__await__",
           [](nb::handle self) {

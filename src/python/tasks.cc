@@ -80,6 +80,103 @@ std::string describe_args(const PyTaskArgs& self, const char* type) {
                      args.scalar_count());
 }
 
+using TaskArgsClass = nb::class_<PyTaskArgs>;
+
+void bind_arrays(TaskArgsClass& task_args) {
+  task_args
+      .def("arrays", &PyTaskArgs::arrays,
+           nb::sig("def arrays(self) -> list[numpy.typing.NDArray[typing.Any]]"),
+           "All tensors as NumPy arrays, in the order in which they were added; no copies."
+           R"(
+
+>>> def add(task):
+...     x, y, total = task.arrays()
+...     total[:] = x + y
+>>> h = host.register_sub(add)
+>>> x, total = host.tensor(np.arange(3)), host.tensor((3,), int)
+>>> args = ec.Args().input(x).input(x).output(total)
+>>> host.run(lambda orch: orch.submit(h, args).wait())
+True
+>>> total.array()
+array([0, 2, 4]))")
+      .def(
+          "array",
+          [](PyTaskArgs& self, std::int64_t i) {
+            return self.array(index_from(i, self.args().tensor_count()));
+          },
+          nb::arg("i"), nb::sig("def array(self, i: int) -> numpy.typing.NDArray[typing.Any]"),
+          "Tensor `i` as a NumPy array; no copy. Raises InvalidArgument where there is none."
+          R"(
+
+>>> total = host.register_sub(lambda task: int(task.array(0).sum()))
+>>> args = ec.Args().input(host.tensor(np.arange(4)))
+>>> host.run(lambda orch: orch.submit(total, args).result())
+6)");
+}
+
+void bind_rest(TaskArgsClass& task_args) {
+  task_args
+      .def_prop_ro("scalars", &PyTaskArgs::scalars,
+                   nb::sig("def scalars(self) -> tuple[typing.Any, ...]"),
+                   "All scalars as Python numbers, in the order in which they were added.")
+      .def_prop_ro(
+          "tensor_count", [](const PyTaskArgs& self) { return self.args().tensor_count(); },
+          "Tensors of the task.")
+      .def(
+          "handle",
+          [](PyTaskArgs& self, std::int64_t i) {
+            return self.handle(index_from(i, self.args().tensor_count()));
+          },
+          nb::arg("i"),
+          "Tensor `i` as a handle, to be submitted further down as its tag allows. For "
+          "orchestration functions."
+          R"(
+
+>>> pod = ec.Worker(level=4)
+>>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+>>> total = pod.register_sub(lambda task: int(task.array(0).sum()))
+>>> def pass_on(orch, args):
+...     return orch.submit(total, ec.Args().input(args.handle(0))).result()
+>>> each = pod.register_orch(pass_on)
+>>> with pod:
+...     given = ec.Args().input(pod.tensor(np.arange(4)))
+...     pod.run(lambda orch: orch.submit(each, given).result())
+6)")
+      .def("handles", handles_of, nb::sig("def handles(self) -> list[Tensor]"),
+           "All tensors as handles."
+           R"(
+
+>>> pod = ec.Worker(level=4)
+>>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+>>> each = pod.register_orch(lambda orch, args: len(args.handles()))
+>>> with pod:
+...     given = ec.Args().input(pod.tensor(np.arange(4)))
+...     pod.run(lambda orch: orch.submit(each, given).result())
+1)")
+      .def_prop_ro(
+          "config", [](const PyTaskArgs& self) { return self.args().config(); },
+          "How the callable is to be run, as the submit or an Orchestrator above it said.")
+      .def_prop_ro(
+          "path", [](const PyTaskArgs& self) { return self.args().path(); },
+          "Of the process this runs in: \"pod0/host1/sub0\".")
+      .def(
+          "cancelled", [](const PyTaskArgs& self) { return self.args().cancelled(); },
+          "True once the run was cancelled or the deadline has passed: stop early."
+          R"(
+
+>>> ask = host.register_sub(lambda task: task.cancelled())
+>>> host.run(lambda orch: orch.submit(ask).result())
+False)")
+      .def("deadline", deadline_of, nb::sig("def deadline(self) -> float | None"),
+           "As of time.monotonic(), in seconds; None without one."
+           R"(
+
+>>> ask = host.register_sub(lambda task: task.deadline())
+>>> host.run(lambda orch: orch.submit(ask).result()) is None
+True)")
+      .def("__repr__", [](const PyTaskArgs& self) { return describe_args(self, "TaskArgs"); });
+}
+
 }  // namespace
 
 void PyTaskArgs::end() {
@@ -132,49 +229,13 @@ nb::tuple PyTaskArgs::scalars() const {
 void bind_tasks(nb::module_& module) {
   nb::class_<PyArgument>(module, "_Argument", nb::type_slots(slots),
                          "The memory of one argument of a running task.");
-  nb::class_<PyTaskArgs>(module, "TaskArgs",
-                         R"(The arguments of the running orchestration function.
+  TaskArgsClass task_args(module, "TaskArgs",
+                          R"(The arguments of the running orchestration function.
 
 Arrays are views of shared memory, valid while it runs: a function that keeps one beyond its return
-fails. Those of tensors tagged input are read-only.)")
-      .def("arrays", &PyTaskArgs::arrays,
-           nb::sig("def arrays(self) -> list[numpy.typing.NDArray[typing.Any]]"),
-           "All tensors as NumPy arrays, in the order in which they were added; no copies.")
-      .def(
-          "array",
-          [](PyTaskArgs& self, std::int64_t i) {
-            return self.array(index_from(i, self.args().tensor_count()));
-          },
-          nb::arg("i"), nb::sig("def array(self, i: int) -> numpy.typing.NDArray[typing.Any]"),
-          "Tensor `i` as a NumPy array; no copy. Raises InvalidArgument where there is none.")
-      .def_prop_ro("scalars", &PyTaskArgs::scalars,
-                   nb::sig("def scalars(self) -> tuple[typing.Any, ...]"),
-                   "All scalars as Python numbers, in the order in which they were added.")
-      .def_prop_ro(
-          "tensor_count", [](const PyTaskArgs& self) { return self.args().tensor_count(); },
-          "Tensors of the task.")
-      .def(
-          "handle",
-          [](PyTaskArgs& self, std::int64_t i) {
-            return self.handle(index_from(i, self.args().tensor_count()));
-          },
-          nb::arg("i"),
-          "Tensor `i` as a handle, to be submitted further down as its tag allows. For "
-          "orchestration functions.")
-      .def("handles", handles_of, nb::sig("def handles(self) -> list[Tensor]"),
-           "All tensors as handles.")
-      .def_prop_ro(
-          "config", [](const PyTaskArgs& self) { return self.args().config(); },
-          "How the callable is to be run, as the submit or an Orchestrator above it said.")
-      .def_prop_ro(
-          "path", [](const PyTaskArgs& self) { return self.args().path(); },
-          "Of the process this runs in: \"pod0/host1/sub0\".")
-      .def(
-          "cancelled", [](const PyTaskArgs& self) { return self.args().cancelled(); },
-          "True once the run was cancelled or the deadline has passed: stop early.")
-      .def("deadline", deadline_of, nb::sig("def deadline(self) -> float | None"),
-           "As of time.monotonic(), in seconds; None without one.")
-      .def("__repr__", [](const PyTaskArgs& self) { return describe_args(self, "TaskArgs"); });
+fails. Those of tensors tagged input are read-only.)");
+  bind_arrays(task_args);
+  bind_rest(task_args);
   nb::class_<PyTask, PyTaskArgs>(module, "Task", R"(The argument of a sub function.
 
 ``x, y = task.arrays()`` are NumPy views of shared memory, ``task.scalars[0]`` a number. What the

@@ -156,7 +156,10 @@ void bind_array_protocols(TensorClass& tensor) {
            R"(The elements as a NumPy array, without a copy; read-only where the tensor is lent so.
 
 Raises InvalidArgument for a chip's tensor (copy it to a host tensor first) and StaleHandle once
-the memory is gone.)")
+the memory is gone.
+
+>>> host.tensor(np.arange(3)).array()
+array([0, 1, 2]))")
       .def("__array__", numpy_array, nb::arg("dtype") = nb::none(), nb::kw_only(),
            nb::arg("copy") = nb::none(),
            nb::sig("def __array__(self, dtype: typing.Any = None, *, copy: bool | None = None) -> "
@@ -247,10 +250,22 @@ array([[0, 7, 2],
           },
           nb::sig("def reshape(self, *shape: int | tuple[int, ...]) -> Tensor"),
           "The same elements in another shape. Raises InvalidArgument where it is not contiguous "
-          "or the sizes differ.")
+          "or the sizes differ."
+          R"(
+
+>>> host.tensor(np.arange(6)).reshape(2, 3).shape
+(2, 3))")
       .def("free", free_tensor,
            "Gives the memory back now; every handle of it is stale from here on. Raises WrongState "
-           "while arrays of it are alive, InvalidArgument for a tensor lent to a task.")
+           "while arrays of it are alive, InvalidArgument for a tensor lent to a task."
+           R"(
+
+>>> x = host.tensor(np.arange(6))
+>>> x.free()
+>>> x.array()
+Traceback (most recent call last):
+...
+echelon._src.errors.StaleHandle: ...)")
       .def("__len__",
            [](const PyTensor& self) {
              if (self.tensor.rank() == 0) throw nb::type_error("a tensor of rank 0 has no len()");

@@ -108,7 +108,7 @@ PyWorker::~PyWorker() {
 }
 
 void PyWorker::start() {
-  const WithoutLock without;
+  const WithoutLock without(Waits::kInterruptible);
   worker_.start();
 }
 
@@ -118,7 +118,7 @@ void PyWorker::close() {
 }
 
 void PyWorker::ensure_started() {
-  const WithoutLock without;
+  const WithoutLock without(Waits::kInterruptible);
   worker_.submit([](Orchestrator&) {}).wait();
 }
 

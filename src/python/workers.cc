@@ -213,9 +213,12 @@ std::string described(PyWorker& self) {
   return self.get().describe();
 }
 
-const char* state_of(PyWorker& self) {
+/// As the root of tree() says it: "started", "closed", "runs in its parent's tree".
+std::string state_of(PyWorker& self) {
   try {
-    return self.get().started() ? "started" : "not started";
+    if (self.get().started()) return "started";
+    const WithoutLock without;
+    return self.get().tree().state;
   } catch (const WrongState&) {
     return "of another process";
   }
@@ -272,9 +275,23 @@ void bind_life(WorkerClass& worker) {
   worker
       .def("start", start,
            "Starts the tree below this Worker. Raises StartFailed with the message of the child "
-           "that failed, WrongState when started or when a child.")
+           "that failed, WrongState when started or when a child."
+           R"(
+
+>>> host = ec.Worker(level=3, sub_workers=1)
+>>> host.start()
+>>> host.started
+True
+>>> host.close())")
       .def("close", &PyWorker::close,
-           "Ends the tree: asks, then kills; at most 5 s. Idempotent. start() starts it again.")
+           "Ends the tree: asks, then kills; at most 5 s. Idempotent. start() starts it again."
+           R"(
+
+>>> host = ec.Worker(level=3, sub_workers=1)
+>>> host.start()
+>>> host.close()
+>>> host
+<Worker host0, level 3, closed>)")
       .def_prop_ro(
           "started", [](PyWorker& self) { return self.get().started(); },
           "True between start() and close(), also when children have died meanwhile.")
@@ -290,7 +307,12 @@ void bind_life(WorkerClass& worker) {
           nb::sig("def __exit__(self, *raised: object) -> None"))
       .def("add_worker", add_worker, nb::arg("child").none(),
            nb::sig("def add_worker(self, child: Worker) -> WorkerId"),
-           "Puts `child`, unstarted and of a lower level (at least 3), below this Worker.")
+           "Puts `child`, unstarted and of a lower level (at least 3), below this Worker."
+           R"(
+
+>>> pod = ec.Worker(level=4)
+>>> pod.add_worker(ec.Worker(level=3, name="host0", sub_workers=1))
+WorkerId(0))")
       .def("__reduce__", refuse_pickle, nb::sig("def __reduce__(self) -> typing.Any"));
 }
 
@@ -302,12 +324,21 @@ void bind_tensor_makers(WorkerClass& worker) {
 
 data: an array (NumPy's, or with __dlpack__), whose values are copied; or a shape, an int or a tuple
 of ints, with `dtype`: zeros. Raises TypeError for objects, ValueError for another byte order,
-ResourceExhausted.)")
+ResourceExhausted.
+
+>>> host.tensor(np.arange(3)).array()
+array([0, 1, 2])
+>>> host.tensor((2, 2), np.float32).nbytes
+16)")
       .def("chip_tensor", make_chip_tensor, nb::arg("chip"), nb::arg("shape").none(),
            nb::arg("dtype"),
            nb::sig("def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: "
                    "typing.Any) -> Tensor"),
-           "A tensor in the memory of chip number `chip` (level 2 or 3, started); zeroed.");
+           "A tensor in the memory of chip number `chip` (level 2 or 3, started); zeroed."
+           R"(
+
+>>> host.chip_tensor(0, (2, 3), np.float32).shape
+(2, 3))");
 }
 
 constexpr const char* kRunSignature =
@@ -325,16 +356,35 @@ void bind_work(WorkerClass& worker) {
            R"(Calls function(orch), waits for all that it submitted, and returns what it returned.
 
 Starts the tree if need be. deadline: seconds. What the function itself raises comes out unchanged;
-a task's error as TaskFailed and its kin. Ctrl-C cancels the run; the Worker stays usable.)")
+a task's error as TaskFailed and its kin. Ctrl-C cancels the run; the Worker stays usable.
+
+>>> host.run(lambda orch: (orch.path, orch.sub_worker_count))
+('host0', 2))")
       .def("submit", submit, nb::arg("function").none(), nb::kw_only(), nb::arg("deadline") = none,
            nb::arg("config") = none, nb::sig(kSubmitSignature),
            "Calls function(orch) now; its tasks may still be running when this returns. What the "
-           "function raises becomes the run's error.");
+           "function raises becomes the run's error."
+           R"(
+
+>>> run = host.submit(lambda orch: orch.path)
+>>> run.result()
+'host0')");
 }
 
 void bind_questions(WorkerClass& worker) {
-  worker.def("tree", tree, "The tree as it stands, with counters. Asks every level; at most 1 s.")
-      .def("describe", described, "tree() as text, a line a node.")
+  worker
+      .def("tree", tree,
+           "The tree as it stands, with counters. Asks every level; at most 1 s."
+           R"(
+
+>>> [child.path for child in host.tree().children]
+['host0/sub0', 'host0/sub1', 'host0/chip0'])")
+      .def("describe", described,
+           "tree() as text, a line a node."
+           R"(
+
+>>> len(host.describe().splitlines())
+4)")
       .def_prop_ro(
           "level", [](PyWorker& self) { return self.get().level(); }, "2 to 6, as it was made.")
       .def_prop_ro(
@@ -343,10 +393,19 @@ void bind_questions(WorkerClass& worker) {
       .def_prop_ro("path", path_of, "\"pod0/host1\", as far as parents are known.")
       .def(
           "sub_worker", [](PyWorker& self, std::size_t i) { return self.get().sub_worker(i); },
-          nb::arg("i"), "Sub-worker `i`. Raises InvalidArgument where there are not so many.")
+          nb::arg("i"),
+          "Sub-worker `i`. Raises InvalidArgument where there are not so many."
+          R"(
+
+>>> host.sub_worker(1)
+WorkerId(1))")
       .def(
           "chip", [](PyWorker& self, std::size_t i) { return self.get().chip(i); }, nb::arg("i"),
-          "Chip `i`. Raises InvalidArgument where there are not so many.")
+          "Chip `i`. Raises InvalidArgument where there are not so many."
+          R"(
+
+>>> host.chip(0)
+WorkerId(2))")
       .def("__repr__", [](PyWorker& self) {
         return fmt::format("<Worker {}, level {}, {}>", path_of(self), self.get().level(),
                            state_of(self));
@@ -357,7 +416,10 @@ void bind_questions(WorkerClass& worker) {
 
 void bind_workers(nb::module_& module) {
   nb::class_<ChipSpec>(module, "ChipSpec",
-                       "A chip of this machine: the driver that knows it, and its number there.")
+                       R"(A chip of this machine: the driver that knows it, and its number there.
+
+>>> ec.Worker(level=3, chips=[ec.ChipSpec("cpu", 0), "cpu:1"]).chip(1)
+WorkerId(1))")
       .def(
           "__init__",
           [](ChipSpec* self, std::string driver, int device) {
@@ -386,7 +448,8 @@ void bind_workers(nb::module_& module) {
 
 level: 2 a chip alone, 3 a host, 4 a pod, 5 a super-node, 6 a cluster. sub_workers: 0 to 256
 processes that run Python functions. chips: a number of cpu chips, or a list of "driver:device".
-``with ec.Worker(level=3, sub_workers=2) as host:`` starts and closes it.
+``with ec.Worker(level=3, sub_workers=2) as host:`` starts and closes it. In the examples of all
+methods, `host` is ``ec.Worker(level=3, sub_workers=2, chips=1)``, started.
 
 >>> pod = ec.Worker(level=4)
 >>> pod.add_worker(ec.Worker(level=3, name="host0", sub_workers=1))

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shm/doorbell.h"
 
+#include <climits>
+#include <utility>
+
 #include "base/check.h"
 
 namespace echelon {
@@ -33,6 +36,19 @@ void SleepWord::wake() {
   increment_and_wake(data_->word);
 }
 
+// --- WakeBatch
+// ------------------------------------------------------------------------------------
+
+void WakeBatch::add(std::atomic<std::uint32_t>& word) {
+  // pairs with the seq_cst load in SleepWord::begin (case 3): who does not sleep yet will not
+  word.fetch_add(1, std::memory_order_seq_cst);
+  if (futex_requeue(word, 1, word_) != 0) any_ = true;
+}
+
+void WakeBatch::wake() {
+  if (std::exchange(any_, false)) futex_wake(word_, INT_MAX);
+}
+
 // --- Doorbell
 // -------------------------------------------------------------------------------------
 
@@ -52,6 +68,11 @@ FutexWaiter Doorbell::arm(DoorbellSleeper sleeper) {
 void Doorbell::set_sleeper(DoorbellSleeper sleeper) {
   // S2, pairs with the seq_cst load in ring()
   data_->who.store(static_cast<std::uint32_t>(sleeper), std::memory_order_seq_cst);
+}
+
+void Doorbell::set_looking(bool looking) {
+  // S2, pairs with the seq_cst load in ring_answer()
+  data_->looking.store(looking ? 1 : 0, std::memory_order_seq_cst);
 }
 
 DoorbellSleeper Doorbell::sleeper() const {

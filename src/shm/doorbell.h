@@ -2,8 +2,8 @@
 //
 // How a thread sleeps until a ring has something, without a system call of the producer's while
 // nobody sleeps. Two forms of one protocol: SleepWord, with one possible sleeper (a child's
-// executor, a control thread), and Doorbell, with two (a Worker's driving caller, its keeper) and
-// many ringers.
+// executor; two in turn, its control threads), and Doorbell, with two (a Worker's driving caller,
+// its keeper) and many ringers.
 //
 // Protocol (R: ringer, S: sleeper; a word in brackets)
 //   R1  publish: store [stamp]                seq_cst (ring.h)
@@ -32,6 +32,11 @@
 //      before it read [who], and S looks at all rings once it is awake.
 //   6. [who] passes from caller to keeper or back: only the thread that drives stores it, and it
 //      re-reads the rings after that (S3), so cases 1 and 2 hold for the new sleeper.
+//   7. A SleepWord with two sleepers (ControlThread): a ringer wakes one, which does S2 and S3 for
+//      the other before it does anything long. Whoever does S5 re-reads the rings after that,
+//      before it sleeps or works, so a frame whose ringer saw nobody is seen.
+//   8. Answers on control rings: [looking] stands for [who] = nobody, and after it is cleared the
+//      rings are read once more (S3).
 //
 // Blocking: sleep() only. Fork: the words are in shared memory; the handles hold no state.
 #pragma once
@@ -52,6 +57,23 @@ struct SleepData {
   std::atomic<std::uint32_t> word;
 };
 static_assert(sizeof(SleepData) == 64);
+
+/// Wakes many sleepers with one system call, after a cheaper one for each: a ringer whom each
+/// wake-up may cost its processor, to whom it woke, comes to the last one sooner. Threads: one at a
+/// time.
+class WakeBatch {
+ public:
+  WakeBatch() = default;
+  WakeBatch(const WakeBatch&) = delete;
+  WakeBatch& operator=(const WakeBatch&) = delete;
+  /// Who sleeps on `word` wakes with wake(), which must follow.
+  void add(std::atomic<std::uint32_t>& word);
+  void wake();
+
+ private:
+  std::atomic<std::uint32_t> word_{0};
+  bool any_ = false;
+};
 
 class SleepWord {
  public:
@@ -77,17 +99,24 @@ class SleepWord {
 
   /// Ringer, after publishing: wakes the sleeper if there is one. True if there was a system call.
   bool ring() {
-    // R2, pairs with the seq_cst store in begin()
-    if (data_->sleeping.load(std::memory_order_seq_cst) == 0) return false;
-    // R3, pairs with itself in other ringers (case 5)
-    if (data_->sleeping.exchange(0, std::memory_order_seq_cst) == 0) return false;
+    if (!take_sleeper()) return false;
     wake();
     return true;
+  }
+  /// The same, but it wakes with the batch.
+  void ring(WakeBatch& batch) {
+    if (take_sleeper()) batch.add(data_->word);
   }
   /// Wakes it whatever it does; the next sleep that has begun returns.
   void wake();
 
  private:
+  bool take_sleeper() {
+    // R2, pairs with the seq_cst store in begin()
+    if (data_->sleeping.load(std::memory_order_seq_cst) == 0) return false;
+    // R3, pairs with itself in other ringers (case 5)
+    return data_->sleeping.exchange(0, std::memory_order_seq_cst) != 0;
+  }
   std::uint32_t begin();
   void end();
 
@@ -104,6 +133,8 @@ struct DoorbellData {
   alignas(64) std::atomic<std::uint32_t> who;  // DoorbellSleeper
   std::atomic<std::uint32_t> caller_word;
   std::atomic<std::uint32_t> keeper_word;
+  std::atomic<std::uint32_t>
+      looking;  // somebody of the Worker's looks at the control rings: 0, or 1
 };
 static_assert(sizeof(DoorbellData) == 64);
 
@@ -120,6 +151,18 @@ class Doorbell {
     const std::uint32_t who = data_->who.load(std::memory_order_seq_cst);
     return who != 0 && wake_if_still(who);
   }
+
+  /// Ringer, after publishing an answer on a control ring: wakes the keeper, unless somebody looks
+  /// for it. True if there was a system call.
+  bool ring_answer() {
+    // R2, pairs with the seq_cst store in set_looking()
+    if (data_->looking.load(std::memory_order_seq_cst) != 0) return false;
+    wake_keeper();
+    return true;
+  }
+  /// For who looks at the control rings for a while. After false re-read them (S3): from then on an
+  /// answer wakes the keeper.
+  void set_looking(bool looking);
 
   /// The driving thread sleeps as the caller: S1 to S5. As SleepWord::sleep.
   template <class Pending>

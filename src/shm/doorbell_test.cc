@@ -136,6 +136,71 @@ TEST(SleepWord, ABurstRingsOnce) {
   EXPECT_EQ(data.word.load(), 1u);
 }
 
+TEST(WakeBatch, ARingBetweenTheLookAndTheSleepEndsIt) {
+  SleepData data{};
+  SleepWord word(data);
+  WakeBatch batch;
+  const auto rung_after_the_look = [&] {
+    word.ring(batch);
+    return false;
+  };
+  EXPECT_EQ(word.sleep(rung_after_the_look, 0), FutexWait::kChanged);
+  batch.wake();
+}
+
+/// Each sleeper takes its turns; one ringer wakes them all at once.
+TEST(WakeBatch, WakesEverySleeperAndLosesNone) {
+  constexpr std::uint32_t kSleepers = 3;
+  constexpr std::uint32_t kTurns = 2'000;
+  struct Sleeper {
+    SleepData data{};
+    std::atomic<std::uint32_t> given{0};
+    std::atomic<std::uint32_t> taken{0};
+  };
+  std::array<Sleeper, kSleepers> sleepers;
+  std::atomic<bool> timed_out{false};
+  std::vector<std::thread> threads;
+  for (Sleeper& sleeper : sleepers) {
+    threads.emplace_back([&sleeper, &timed_out] {
+      SystemEnv env;
+      SleepWord word(sleeper.data);
+      for (std::uint32_t turn = 1; turn <= kTurns && !timed_out; ++turn) {
+        const auto pending = [&] { return sleeper.given.load() >= turn; };
+        while (!pending() && !timed_out) {
+          const MonotonicNs deadline = env.now_ns() + 20 * kSecond;
+          if (word.sleep(pending, deadline) == FutexWait::kTimedOut) timed_out = true;
+        }
+        sleeper.taken.store(turn);
+      }
+    });
+  }
+  WakeBatch batch;
+  for (std::uint32_t turn = 1; turn <= kTurns && !timed_out; ++turn) {
+    for (Sleeper& sleeper : sleepers) {
+      sleeper.given.store(turn);
+      SleepWord(sleeper.data).ring(batch);
+    }
+    batch.wake();
+    for (Sleeper& sleeper : sleepers) {
+      while (sleeper.taken.load() < turn && !timed_out) ::sched_yield();
+    }
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(timed_out);
+}
+
+TEST(Doorbell, AnAnswerWakesTheKeeperUnlessSomebodyLooks) {
+  DoorbellData data{};
+  Doorbell doorbell(data);
+  const FutexWaiter keeper = doorbell.waiter(DoorbellSleeper::kKeeper);
+  doorbell.set_looking(true);
+  EXPECT_FALSE(doorbell.ring_answer());
+  EXPECT_EQ(keeper.word->load(), keeper.expected);
+  doorbell.set_looking(false);
+  EXPECT_TRUE(doorbell.ring_answer());
+  EXPECT_NE(keeper.word->load(), keeper.expected);
+}
+
 TEST(Doorbell, GarbageInWhoWakesBoth) {
   DoorbellData data{};
   data.who.store(77);

@@ -290,3 +290,46 @@ def test_invalid_argument_is_a_value_error() -> None:
 def test_an_array_instead_of_a_tensor_is_refused_with_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"host\.tensor\(array\)"):
         ec.Args().input(np.zeros(3))  # type: ignore[arg-type]
+
+
+@pytest.fixture()
+def mixed() -> Iterator[ec.Worker]:
+    """A pod whose children are of every kind but a chip's; and a chip below."""
+    pod = ec.Worker(level=4, sub_workers=1)
+    pod.add_worker(ec.Worker(level=3, chips=1))
+    with pod:
+        yield pod
+
+
+def test_a_sub_handle_for_a_worker_that_runs_others_is_a_type_error(mixed: ec.Worker) -> None:
+    sub = mixed.register_sub(nothing)
+    with pytest.raises(TypeError, match="host0 runs orchestration tasks") as raised:
+        mixed.run(lambda orch: orch.submit(sub, worker=orch.worker(0)))
+    assert isinstance(raised.value, ec.WrongKind)
+    assert isinstance(raised.value, ec.InvalidArgument)
+    assert (raised.value.code, raised.value.reason) == ("invalid argument", "wrong kind")
+
+
+def test_an_orch_handle_for_a_group_of_sub_workers_is_a_type_error(mixed: ec.Worker) -> None:
+    each = mixed.register_orch(lambda orch: None)
+    with pytest.raises(ec.WrongKind, match="sub0 runs sub-worker tasks"):
+        mixed.run(lambda o: o.submit_group(each, [ec.Args()], workers=[o.sub_worker(0)]))
+
+
+def test_a_kind_that_no_child_runs_is_a_type_error() -> None:
+    host = ec.Worker(level=3, sub_workers=1)
+    each = host.register_orch(lambda orch: None)
+    with host, pytest.raises(ec.WrongKind, match="no child of host0 can run"):
+        host.run(lambda orch: orch.submit(each))
+
+
+def test_a_wrong_kind_below_comes_back_as_one(mixed: ec.Worker) -> None:
+    sub = mixed.register_sub(nothing)
+
+    def on_chip(orch: ec.Orchestrator) -> None:
+        orch.submit(sub, worker=orch.chip(0))
+
+    each = mixed.register_orch(on_chip)
+    with pytest.raises(ec.WrongKind, match="chip0 runs chip tasks") as raised:
+        mixed.run(lambda orch: orch.submit(each).result())
+    assert raised.value.path == "pod0/host0"

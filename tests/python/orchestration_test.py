@@ -284,3 +284,35 @@ def test_a_worker_describes_itself() -> None:
         assert "host1" in text
         assert repr(pod) == "<Worker pod0, level 4, started>"
         assert [child.name for child in pod.tree().children] == ["host0", "host1"]
+
+
+def test_a_task_handle_shows_callable_state_and_place() -> None:
+    host = ec.Worker(level=3, sub_workers=1)
+    seven = host.register_sub(lambda task: 7, "seven")
+    shown: list[str] = []
+
+    def look(orch: ec.Orchestrator) -> ec.TaskHandle:
+        task = orch.submit(seven)
+        task.wait()
+        shown.append(repr(task))
+        return task
+
+    with host:
+        kept = host.run(look)
+    assert shown == ["<TaskHandle 'seven', done at host0/sub0>"]
+    assert repr(kept) == "<TaskHandle of a run that has ended>"
+
+
+def test_a_worker_shows_where_in_its_life_it_is() -> None:
+    pod, host = ec.Worker(level=4), ec.Worker(level=3, sub_workers=1)
+    pod.add_worker(host)
+    assert repr(pod) == "<Worker pod0, level 4, not started>"
+    with pod:
+        assert repr(pod) == "<Worker pod0, level 4, started>"
+        assert repr(host) == "<Worker pod0/host0, level 3, runs in its parent's tree>"
+    assert repr(pod) == "<Worker pod0, level 4, closed>"
+
+
+def test_a_chip_image_shows_its_kernel() -> None:
+    source = "#include <echelon/chip_kernel.h>\nECHELON_KERNEL(nothing) {}\n"
+    assert repr(ec.ChipImage.from_source(source, "nothing")) == "<ChipImage nothing>"

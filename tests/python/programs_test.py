@@ -59,6 +59,13 @@ def run_script(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
     return python(str(script))
 
 
+def test_with_its_function_registered_before_the_start(tmp_path: Path) -> None:
+    early = "host = ec.Worker(level=3, sub_workers=2)\nh = host.register_sub(scale)\n"
+    lines = USE.strip().splitlines()
+    source = IMPORTS + SCALE + early + "\n".join(["with host:", *lines[2:]]) + "\n"
+    expect_printed(run_script(tmp_path, source))
+
+
 def test_as_a_script(tmp_path: Path) -> None:
     expect_printed(run_script(tmp_path, PROGRAM))
 
@@ -159,4 +166,17 @@ def test_a_run_is_awaited_in_a_jupyter_cell(kernel: Kernel) -> None:
     assert kernel.run_cell("await host.submit(lambda orch: orch.submit(h).result())") == (
         "'awaited'\n"
     )
+    kernel.run_cell("host.close()")
+
+
+def test_a_cells_lines_are_in_a_childs_traceback(kernel: Kernel) -> None:
+    kernel.run_cell(IMPORTS + "host = ec.Worker(level=3, sub_workers=1)\nhost.start()")
+    kernel.run_cell("def fail(task):\n    return 1 / 0  # in a cell\nh = host.register_sub(fail)")
+    look = """
+try:
+    host.run(lambda orch: orch.submit(h).result())
+except ec.TaskFailed as error:
+    print(error.remote_traceback)
+"""
+    assert "return 1 / 0  # in a cell" in kernel.run_cell(look)
     kernel.run_cell("host.close()")

@@ -188,6 +188,27 @@ def test_a_payload_that_ends_its_process_is_that_childs_answer(host: ec.Worker) 
     with pytest.raises(ec.RegistrationFailed) as raised:
         host.register_sub(EndsItsProcessWhenUnpickled())
     assert refused_by(raised.value) == ["host0/sub0", "host0/sub1"]
+    assert "its process exited with code 3" in str(raised.value)
+
+
+def test_those_that_a_payload_ended_stay_dead(host: ec.Worker) -> None:
+    before = host.register_sub(lambda task: 1)
+    with pytest.raises(ec.RegistrationFailed, match="registered in none"):
+        host.register_sub(EndsItsProcessWhenUnpickled())
+    assert host.describe().count("down: its process exited with code 3") == 2
+    with pytest.raises(ec.Error, match="no live child of host0 can run"):
+        call(host, before)
+    with pytest.raises(ec.RegistrationFailed, match="every process that could is dead"):
+        host.register_sub(lambda task: 2)
+
+
+def test_a_pod_whose_hosts_have_lost_their_sub_workers_takes_no_sub_function(
+    pod: ec.Worker,
+) -> None:
+    with pytest.raises(ec.RegistrationFailed, match="registered in none"):
+        pod.register_sub(EndsItsProcessWhenUnpickled())
+    with pytest.raises(ec.RegistrationFailed, match="every process that could is dead"):
+        pod.register_sub(lambda task: 1)
 
 
 def test_a_callable_that_fails_its_first_call_is_that_tasks_error(host: ec.Worker) -> None:
@@ -385,3 +406,23 @@ def test_a_chip_kernel_is_registered_while_the_tree_runs() -> None:
         y = host.tensor((3,), np.float32)
         host.run(lambda orch: orch.submit(handle, ec.Args().output(y)))
         assert y.array().tolist() == [7, 7, 7]
+
+
+def test_a_failed_registration_says_where_first_and_with_what_lines(host: ec.Worker) -> None:
+    with pytest.raises(ec.RegistrationFailed) as raised:
+        host.register_sub(RaisesWhenUnpickled(), name="raises")
+    error = raised.value
+    assert error.path == error.others[0].path
+    assert error.path in refused_by(error)
+    assert error.pid in {child.pid for child in host.tree().children}
+    assert error.callable == "raises"
+    assert "Traceback (most recent call last)" in error.remote_traceback
+    assert "ZeroDivisionError" in error.remote_traceback
+    assert error.others[0].remote_traceback == error.remote_traceback
+
+
+def test_the_lines_of_a_failure_two_levels_down_come_up(pod: ec.Worker) -> None:
+    with pytest.raises(ec.RegistrationFailed) as raised:
+        pod.register_sub(RaisesWhenUnpickled(), name="raises")
+    assert raised.value.path in ("pod0/host0/sub0", "pod0/host1/sub0")
+    assert "ZeroDivisionError" in raised.value.remote_traceback

@@ -99,6 +99,57 @@ def test_a_stuck_tasks_deadline_ends_it_and_its_sibling_works_on() -> None:
         assert there == children[1]
 
 
+def stack_of_stuck(stuck: Any) -> str:
+    """What a deadline's error says of it; asked again while the answer comes too late for that."""
+    stacks = [""]
+
+    def told() -> bool:
+        host = ec.Worker(level=3, sub_workers=1)
+        handle = host.register_sub(stuck)
+        with host, pytest.raises(ec.DeadlineExceeded) as raised:
+            host.run(lambda orch: orch.submit(handle, deadline=0.2))
+        stacks.append(raised.value.remote_traceback)
+        return "C frames:" in stacks[-1]
+
+    assert eventually(told), stacks[-1]
+    return stacks[-1]
+
+
+@pytest.mark.parametrize("stuck", [spin, sleep])
+def test_a_stuck_tasks_python_frames_are_in_the_deadlines_error(stuck: Any) -> None:
+    python, _, c = stack_of_stuck(stuck).partition("C frames:")
+    assert python.startswith("Python frames (most recent call first):\n")
+    assert 'supervision_test.py", line' in python
+    assert f"in {stuck.__name__}" in python
+    assert "#0" in c
+
+
+def hold_interpreter(task: ec.Task) -> None:
+    import ctypes
+
+    while True:
+        ctypes.PyDLL(None).usleep(100_000)  # does not give up the interpreter
+
+
+def test_the_frames_of_a_task_that_holds_its_interpreter_are_known_too() -> None:
+    assert "in hold_interpreter" in stack_of_stuck(hold_interpreter)
+
+
+def test_a_stuck_orchestration_functions_frames_are_known_too() -> None:
+    def stuck(orch: ec.Orchestrator) -> None:
+        time.sleep(1000)
+
+    def told() -> bool:
+        pod = ec.Worker(level=4)
+        pod.add_worker(ec.Worker(level=3, sub_workers=1))
+        handle = pod.register_orch(stuck)
+        with pod, pytest.raises(ec.DeadlineExceeded) as raised:
+            pod.run(lambda orch: orch.submit(handle, deadline=0.2))
+        return "in stuck" in raised.value.remote_traceback
+
+    assert eventually(told)
+
+
 def test_a_segmentation_fault_is_told_with_its_signal() -> None:
     def crash(task: ec.Task) -> None:
         import ctypes

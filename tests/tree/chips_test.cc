@@ -218,7 +218,7 @@ TEST_F(Chips, ASubIsNotGivenAChipTensor) {
   const Tensor x = host.chip_tensor<float>(0, {4});
   const Error error = thrown<Error>(
       [&] { host.run([&](Orchestrator& orch) { orch.submit(sub, Args().input(x)); }); });
-  EXPECT_EQ(error.reason(), Reason::kNoEligibleChild);
+  EXPECT_EQ(error.reason(), Reason::kWrongKind);
   EXPECT_THAT(error.message(), HasSubstr("'sub' must run at host0/chip0, which cannot run it"));
 }
 

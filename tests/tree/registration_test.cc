@@ -295,6 +295,32 @@ TEST(LateRegistration, WhatOnlyTheDeadCouldRunIsRefused) {
   EXPECT_THAT(error.what(), HasSubstr("nobody can run it, as every process that could is dead"));
 }
 
+TEST(LateRegistration, WhatOnlyTheDeadBelowLiveHostsCouldRunIsRefused) {
+  Worker pod({.level = 4, .name = "pod0"});
+  Worker first({.level = 3, .name = "host0", .sub_workers = 1});
+  Worker second({.level = 3, .name = "host1", .sub_workers = 1});
+  const SubHandle end = pod.register_sub("end", [](Task&) { ::raise(SIGKILL); });
+  const OrchHandle end_all =
+      pod.register_orch("end all", [end](Orchestrator& orch) { orch.submit(end); });
+  pod.add_worker(first);
+  pod.add_worker(second);
+  pod.start();
+  const auto end_below = [&](std::size_t host) {
+    thrown<ChildLost>([&] {
+      pod.run(
+          [&](Orchestrator& orch) { orch.submit(end_all, Args(), {.worker = orch.worker(host)}); });
+    });
+  };
+  end_below(0);
+  const SubHandle one_is_left = pod.register_sub("late where");
+  pod.unregister(one_is_left);
+  end_below(1);
+  const Error error = thrown<RegistrationFailed>([&] { pod.register_sub("late add"); });
+  EXPECT_THAT(error.what(), HasSubstr("nobody can run it, as every process that could is dead"));
+  // The hosts themselves live, and what they run is taken.
+  pod.register_orch("late orch where");
+}
+
 TEST(LateRegistration, ANameThatStandsForOtherContentIsRefused) {
   Worker host({.level = 3, .sub_workers = 1, .chips = {{"cpu", 0}}});
   host.register_sub("late add", [](Task&) {});
@@ -318,7 +344,7 @@ TEST(LateRegistration, AHandleReadAsAnotherKindIsRefusedBySubmit) {
   const SubHandle add = host.register_sub("late add");
   const auto error = thrown<InvalidArgument>(
       [&] { host.run([&](Orchestrator& orch) { orch.submit(ChipHandle(add.ref())); }); });
-  EXPECT_EQ(error.reason(), Reason::kWrongType);
+  EXPECT_EQ(error.reason(), Reason::kWrongKind);
   EXPECT_THAT(error.message(), HasSubstr("is no chip callable"));
 }
 

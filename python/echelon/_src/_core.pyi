@@ -87,7 +87,15 @@ class ErrorInfo:
         """The other errors of the same run, oldest first."""
 
     def describe(self) -> str:
-        """All of it as text, the way it is printed."""
+        """
+        All of it as text, the way it is printed.
+
+        >>> try:
+        ...     host.sub_worker(9)
+        ... except ec.Error as error:
+        ...     print(error.info.describe())
+        bad argument: sub-worker 9 of host0, which has 2
+        """
 
 class NodeInfo:
     """What one process of the tree is and has done."""
@@ -242,6 +250,9 @@ class Tensor:
 
         Raises InvalidArgument for a chip's tensor (copy it to a host tensor first) and StaleHandle once
         the memory is gone.
+
+        >>> host.tensor(np.arange(3)).array()
+        array([0, 1, 2])
         """
 
     def __array__(
@@ -283,11 +294,21 @@ class Tensor:
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
         """
         The same elements in another shape. Raises InvalidArgument where it is not contiguous or the sizes differ.
+
+        >>> host.tensor(np.arange(6)).reshape(2, 3).shape
+        (2, 3)
         """
 
     def free(self) -> None:
         """
         Gives the memory back now; every handle of it is stale from here on. Raises WrongState while arrays of it are alive, InvalidArgument for a tensor lent to a task.
+
+        >>> x = host.tensor(np.arange(6))
+        >>> x.free()
+        >>> x.array()
+        Traceback (most recent call last):
+        ...
+        echelon._src.errors.StaleHandle: ...
         """
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -309,25 +330,51 @@ class Args:
 
     def __init__(self) -> None: ...
     def input(self, tensor: Tensor) -> Args:
-        """Read by the task."""
+        """
+        Read by the task.
+
+        >>> ec.Args().input(host.tensor((4,), np.float32))
+        <Args: 1 tensors, 0 scalars>
+        """
 
     def output(self, tensor: Tensor | int | tuple[int, ...], dtype: Any = None) -> Args:
         """
         Written whole by the task: a tensor, or a shape and a dtype, and submit() allocates it (TaskHandle.output()).
+
+        >>> ec.Args().output((4,), np.float32)  # allocated by submit()
+        <Args: 1 tensors, 0 scalars>
         """
 
     def inout(self, tensor: Tensor) -> Args:
-        """Read and written in place."""
+        """
+        Read and written in place.
+
+        >>> ec.Args().inout(host.tensor((4,), np.float32))
+        <Args: 1 tensors, 0 scalars>
+        """
 
     def output_existing(self, tensor: Tensor) -> Args:
-        """Written in part: what is not written stays as it was."""
+        """
+        Written in part: what is not written stays as it was.
+
+        >>> ec.Args().output_existing(host.tensor((4,), np.float32))
+        <Args: 1 tensors, 0 scalars>
+        """
 
     def no_dep(self, tensor: Tensor) -> Args:
-        """Read without taking part in the ordering."""
+        """
+        Read without taking part in the ordering.
+
+        >>> ec.Args().no_dep(host.tensor((4,), np.float32))
+        <Args: 1 tensors, 0 scalars>
+        """
 
     def scalar(self, value: Any, dtype: Any = None) -> Args:
         """
         A number by value: a float is float64, an int int64, a NumPy scalar what it is; or as `dtype`, which must hold it: 300 as int8 and 1.5 as int32 are refused.
+
+        >>> ec.Args().scalar(3.0).scalar(7, np.int8)
+        <Args: 0 tensors, 2 scalars>
         """
 
     def __repr__(self) -> str: ...
@@ -346,10 +393,10 @@ class CallConfig:
     def __init__(
         self,
         *,
-        grid: Sequence[int] = ...,
-        cores: int = ...,
-        profiling: int = ...,
-        values: Mapping[str, str] = ...,
+        grid: tuple[int, int, int] = (1, 1, 1),
+        cores: int = 0,
+        profiling: int = 0,
+        values: Mapping[str, str] = {},
     ) -> None: ...
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -398,11 +445,27 @@ class TaskArgs:
     def arrays(self) -> list[numpy.typing.NDArray[Any]]:
         """
         All tensors as NumPy arrays, in the order in which they were added; no copies.
+
+        >>> def add(task):
+        ...     x, y, total = task.arrays()
+        ...     total[:] = x + y
+        >>> h = host.register_sub(add)
+        >>> x, total = host.tensor(np.arange(3)), host.tensor((3,), int)
+        >>> args = ec.Args().input(x).input(x).output(total)
+        >>> host.run(lambda orch: orch.submit(h, args).wait())
+        True
+        >>> total.array()
+        array([0, 2, 4])
         """
 
     def array(self, i: int) -> numpy.typing.NDArray[Any]:
         """
         Tensor `i` as a NumPy array; no copy. Raises InvalidArgument where there is none.
+
+        >>> total = host.register_sub(lambda task: int(task.array(0).sum()))
+        >>> args = ec.Args().input(host.tensor(np.arange(4)))
+        >>> host.run(lambda orch: orch.submit(total, args).result())
+        6
         """
 
     @property
@@ -416,10 +479,31 @@ class TaskArgs:
     def handle(self, i: int) -> Tensor:
         """
         Tensor `i` as a handle, to be submitted further down as its tag allows. For orchestration functions.
+
+        >>> pod = ec.Worker(level=4)
+        >>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+        >>> total = pod.register_sub(lambda task: int(task.array(0).sum()))
+        >>> def pass_on(orch, args):
+        ...     return orch.submit(total, ec.Args().input(args.handle(0))).result()
+        >>> each = pod.register_orch(pass_on)
+        >>> with pod:
+        ...     given = ec.Args().input(pod.tensor(np.arange(4)))
+        ...     pod.run(lambda orch: orch.submit(each, given).result())
+        6
         """
 
     def handles(self) -> list[Tensor]:
-        """All tensors as handles."""
+        """
+        All tensors as handles.
+
+        >>> pod = ec.Worker(level=4)
+        >>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+        >>> each = pod.register_orch(lambda orch, args: len(args.handles()))
+        >>> with pod:
+        ...     given = ec.Args().input(pod.tensor(np.arange(4)))
+        ...     pod.run(lambda orch: orch.submit(each, given).result())
+        1
+        """
 
     @property
     def config(self) -> CallConfig:
@@ -434,10 +518,20 @@ class TaskArgs:
     def cancelled(self) -> bool:
         """
         True once the run was cancelled or the deadline has passed: stop early.
+
+        >>> ask = host.register_sub(lambda task: task.cancelled())
+        >>> host.run(lambda orch: orch.submit(ask).result())
+        False
         """
 
     def deadline(self) -> float | None:
-        """As of time.monotonic(), in seconds; None without one."""
+        """
+        As of time.monotonic(), in seconds; None without one.
+
+        >>> ask = host.register_sub(lambda task: task.deadline())
+        >>> host.run(lambda orch: orch.submit(ask).result()) is None
+        True
+        """
 
     def __repr__(self) -> str: ...
 
@@ -463,21 +557,54 @@ class TaskHandle:
     def wait(self, timeout: float | datetime.timedelta | None = None) -> bool:
         """
         Returns True when the task has ended, False after `timeout` seconds; raises its error.
+
+        >>> seven = host.register_sub(lambda task: 7)
+        >>> host.run(lambda orch: orch.submit(seven).wait(timeout=10))
+        True
         """
 
     def done(self) -> bool:
-        """Never blocks."""
+        """
+        Never blocks.
+
+        >>> seven = host.register_sub(lambda task: 7)
+        >>> def look(orch):
+        ...     task = orch.submit(seven)
+        ...     task.wait()
+        ...     return task.done()
+        >>> host.run(look)
+        True
+        """
 
     def result(self) -> Any:
         """
         Waits; then what the Python function returned. Raises the task's error.
+
+        >>> seven = host.register_sub(lambda task: 7)
+        >>> host.run(lambda orch: orch.submit(seven).result())
+        7
         """
 
     def result_bytes(self) -> bytes:
-        """Waits; then the result of a C++ function, as the bytes that it set."""
+        """
+        Waits; then the result of a C++ function, as the bytes that it set.
+
+        >>> nothing = host.register_sub(lambda task: None)
+        >>> host.run(lambda orch: orch.submit(nothing).result_bytes())
+        b''
+        """
 
     def output(self, i: int = ...) -> Tensor:
-        """The i-th output that submit() allocated (Args.output(shape, dtype))."""
+        """
+        The i-th output that submit() allocated (Args.output(shape, dtype)).
+
+        >>> def ones(task):
+        ...     task.array(0)[:] = 1
+        >>> h = host.register_sub(ones)
+        >>> args = ec.Args().output((3,), np.float32)
+        >>> host.run(lambda orch: orch.submit(h, args).output(0)).array()
+        array([1., 1., 1.], dtype=float32)
+        """
 
     def __repr__(self) -> str: ...
 
@@ -492,6 +619,15 @@ class Scope:
     def wait(self) -> None:
         """
         Returns when every task submitted in this scope has ended; raises the first error.
+
+        >>> seven = host.register_sub(lambda task: 7)
+        >>> def two_steps(orch):
+        ...     with orch.scope("first") as first:
+        ...         task = orch.submit(seven)
+        ...         first.wait()
+        ...     return task.done()
+        >>> host.run(two_steps)
+        True
         """
 
     def __enter__(self) -> Scope: ...
@@ -518,6 +654,14 @@ class Orchestrator:
         after: tasks to wait for beyond what the tags say. deadline: seconds from now. Waits only while the
         Worker's tables are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
         DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.
+
+        >>> double = host.register_sub(lambda task: 2 * task.scalars[0])
+        >>> def twice(orch):
+        ...     first = orch.submit(double, ec.Args().scalar(1))
+        ...     second = orch.submit(double, ec.Args().scalar(2), after=first, deadline=10)
+        ...     return first.result() + second.result()
+        >>> host.run(twice)
+        6
         """
 
     def submit_group(
@@ -532,6 +676,12 @@ class Orchestrator:
     ) -> list[TaskHandle]:
         """
         One task for each of `args`, each on a child of its own, launched together or not at all.
+
+        >>> where = host.register_sub(lambda task: task.path)
+        >>> def both(orch):
+        ...     return sorted(task.result() for task in orch.submit_group(where, [ec.Args()] * 2))
+        >>> host.run(both)
+        ['host0/sub0', 'host0/sub1']
         """
 
     def copy(
@@ -546,26 +696,66 @@ class Orchestrator:
     ) -> TaskHandle:
         """
         Copies elements as a task; host and chip tensors on either side. Raises InvalidArgument where dtype or shape differ.
+
+        >>> x, y = host.tensor(np.arange(3)), host.tensor((3,), int)
+        >>> host.run(lambda orch: orch.copy(y, x).wait())
+        True
+        >>> y.array()
+        array([0, 1, 2])
         """
 
     def alloc(self, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
-        """A tensor of this Worker; its bytes are undefined."""
+        """
+        A tensor of this Worker; its bytes are undefined.
+
+        >>> host.run(lambda orch: orch.alloc((2, 3), np.float32)).shape
+        (2, 3)
+        """
 
     def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
-        """A tensor in the memory of this Worker's chip number `chip`; zeroed."""
+        """
+        A tensor in the memory of this Worker's chip number `chip`; zeroed.
+
+        >>> host.run(lambda orch: orch.chip_tensor(0, (2, 3), np.float32)).shape
+        (2, 3)
+        """
 
     def scope(self, name: str) -> Scope:
-        """A named part of this function; a context manager."""
+        """
+        A named part of this function; a context manager.
+
+        >>> def load(orch):
+        ...     with orch.scope("load"):
+        ...         return orch.alloc(4, np.float32).nbytes
+        >>> host.run(load)
+        16
+        """
 
     def sub_worker(self, i: int) -> WorkerId:
-        """Sub-worker `i`. Raises InvalidArgument where there are not so many."""
+        """
+        Sub-worker `i`. Raises InvalidArgument where there are not so many.
+
+        >>> host.run(lambda orch: orch.sub_worker(1))
+        WorkerId(1)
+        """
 
     def chip(self, i: int) -> WorkerId:
-        """Chip `i`. Raises InvalidArgument where there are not so many."""
+        """
+        Chip `i`. Raises InvalidArgument where there are not so many.
+
+        >>> host.run(lambda orch: orch.chip(0))
+        WorkerId(2)
+        """
 
     def worker(self, i: int) -> WorkerId:
         """
         Next-level Worker `i`. Raises InvalidArgument where there are not so many.
+
+        >>> pod = ec.Worker(level=4)
+        >>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+        >>> with pod:
+        ...     pod.run(lambda orch: orch.worker(0)) == below
+        True
         """
 
     @property
@@ -609,18 +799,43 @@ class Run:
     def wait(self, timeout: float | datetime.timedelta | None = None) -> bool:
         """
         Returns True when every task has ended, False after `timeout` seconds; raises the run's first error.
+
+        >>> host.submit(lambda orch: None).wait(timeout=10)
+        True
         """
 
     def done(self) -> bool:
-        """Never blocks."""
+        """
+        Never blocks.
+
+        >>> run = host.submit(lambda orch: None)
+        >>> run.wait(), run.done()
+        (True, True)
+        """
 
     def cancel(self) -> None:
         """
         Queued tasks end at once, running ones are asked to. wait() then raises Cancelled.
+
+        >>> def endless(task):
+        ...     while not task.cancelled():
+        ...         pass
+        >>> h = host.register_sub(endless)
+        >>> run = host.submit(lambda orch: orch.submit(h) and None)
+        >>> run.cancel()
+        >>> run.wait()
+        Traceback (most recent call last):
+        ...
+        echelon._src.errors.Cancelled: ...
         """
 
     def result(self) -> Any:
-        """Waits; then what the orchestration function returned."""
+        """
+        Waits; then what the orchestration function returned.
+
+        >>> host.submit(lambda orch: orch.path).result()
+        'host0'
+        """
 
     def __await__(self) -> Generator[Any, None, Any]: ...
     def __repr__(self) -> str: ...
@@ -632,12 +847,23 @@ class ChipImage:
     def from_file(path: str | os.PathLike[str], kernel: str) -> ChipImage:
         """
         The kernel of a shared object, which is read now. Raises InvalidArgument naming the file and, where only the name is wrong, the kernels it has.
+
+        >>> ec.ChipImage.from_file("absent.so", "fill")
+        Traceback (most recent call last):
+        ...
+        echelon._src.errors.InvalidArgument: ...absent.so...
         """
 
     @staticmethod
     def from_source(source: str, kernel: str, flags: Sequence[str] = ...) -> ChipImage:
         """
         C++ source, compiled now ($ECHELON_CXX, else c++, g++, clang++). Raises InvalidArgument with the compiler's own words.
+
+        >>> source = '''#include <echelon/chip_kernel.h>
+        ... ECHELON_KERNEL(nothing) {}
+        ... '''
+        >>> ec.ChipImage.from_source(source, "nothing")
+        <ChipImage nothing>
         """
 
     def __repr__(self) -> str: ...
@@ -645,6 +871,9 @@ class ChipImage:
 class ChipSpec:
     """
     A chip of this machine: the driver that knows it, and its number there.
+
+    >>> ec.Worker(level=3, chips=[ec.ChipSpec("cpu", 0), "cpu:1"]).chip(1)
+    WorkerId(1)
     """
 
     def __init__(self, driver: str = ..., device: int = ...) -> None: ...
@@ -672,7 +901,8 @@ class Worker:
 
     level: 2 a chip alone, 3 a host, 4 a pod, 5 a super-node, 6 a cluster. sub_workers: 0 to 256
     processes that run Python functions. chips: a number of cpu chips, or a list of "driver:device".
-    ``with ec.Worker(level=3, sub_workers=2) as host:`` starts and closes it.
+    ``with ec.Worker(level=3, sub_workers=2) as host:`` starts and closes it. In the examples of all
+    methods, `host` is ``ec.Worker(level=3, sub_workers=2, chips=1)``, started.
 
     >>> pod = ec.Worker(level=4)
     >>> pod.add_worker(ec.Worker(level=3, name="host0", sub_workers=1))
@@ -702,11 +932,23 @@ class Worker:
     def start(self) -> None:
         """
         Starts the tree below this Worker. Raises StartFailed with the message of the child that failed, WrongState when started or when a child.
+
+        >>> host = ec.Worker(level=3, sub_workers=1)
+        >>> host.start()
+        >>> host.started
+        True
+        >>> host.close()
         """
 
     def close(self) -> None:
         """
         Ends the tree: asks, then kills; at most 5 s. Idempotent. start() starts it again.
+
+        >>> host = ec.Worker(level=3, sub_workers=1)
+        >>> host.start()
+        >>> host.close()
+        >>> host
+        <Worker host0, level 3, closed>
         """
 
     @property
@@ -720,6 +962,10 @@ class Worker:
     def add_worker(self, child: Worker) -> WorkerId:
         """
         Puts `child`, unstarted and of a lower level (at least 3), below this Worker.
+
+        >>> pod = ec.Worker(level=4)
+        >>> pod.add_worker(ec.Worker(level=3, name="host0", sub_workers=1))
+        WorkerId(0)
         """
 
     def __reduce__(self) -> Any: ...
@@ -741,6 +987,12 @@ class Worker:
 
         Raises CannotShip (a TypeError) naming what is captured and cannot be sent, RegistrationFailed with
         one entry a process, InvalidArgument where nobody can run it.
+
+        >>> scale = host.register_sub(lambda task: task.scalars[0] * 2, name="scale")
+        >>> scale
+        <SubHandle scale>
+        >>> host.register_sub("os:getpid")  # by import path: only the name is sent
+        <SubHandle os:getpid>
         """
 
     def register_orch(
@@ -752,6 +1004,13 @@ class Worker:
     ) -> OrchHandle:
         """
         Registers an orchestration function, (orch), (orch, args) or (orch, args, config), as register_sub() does.
+
+        >>> pod = ec.Worker(level=4)
+        >>> below = pod.add_worker(ec.Worker(level=3, sub_workers=1))
+        >>> each = pod.register_orch(lambda orch: orch.path)
+        >>> with pod:
+        ...     pod.run(lambda orch: orch.submit(each).result())
+        'pod0/host0'
         """
 
     def register_chip(
@@ -759,6 +1018,17 @@ class Worker:
     ) -> ChipHandle:
         """
         Registers a chip kernel; it is loaded into every chip of the subtree, also while the tree runs.
+
+        >>> source = '''#include <echelon/chip_kernel.h>
+        ... ECHELON_KERNEL(fill) {
+        ...   for (auto& value : echelon::kernel::values<float>(args, context, 0)) value = 7;
+        ... }'''
+        >>> fill = host.register_chip("fill", ec.ChipImage.from_source(source, "fill"))
+        >>> x = host.tensor((2,), np.float32)
+        >>> host.run(lambda orch: orch.submit(fill, ec.Args().output(x)).wait())
+        True
+        >>> x.array()
+        array([7., 7.], dtype=float32)
         """
 
     def register_library(
@@ -766,11 +1036,23 @@ class Worker:
     ) -> LibraryHandle:
         """
         Loads a shared object into every process of the running subtree that runs functions; its C++ functions can then be registered by name.
+
+        >>> host.register_library("absent.so")
+        Traceback (most recent call last):
+        ...
+        echelon._src.errors.InvalidArgument: ...absent.so cannot be read
         """
 
     def unregister(self, handle: SubHandle | OrchHandle | ChipHandle | LibraryHandle) -> None:
         """
         Takes back one registration that was made in the running tree; with the last the handle is refused. Tasks that were submitted finish. Raises StaleHandle where it was unregistered already, InvalidArgument for one of another Worker or from before start().
+
+        >>> seven = host.register_sub(lambda task: 7)
+        >>> host.unregister(seven)
+        >>> host.run(lambda orch: orch.submit(seven))
+        Traceback (most recent call last):
+        ...
+        echelon._src.errors.StaleHandle: ...
         """
 
     def tensor(self, data: Any, dtype: Any = None) -> Tensor:
@@ -780,11 +1062,19 @@ class Worker:
         data: an array (NumPy's, or with __dlpack__), whose values are copied; or a shape, an int or a tuple
         of ints, with `dtype`: zeros. Raises TypeError for objects, ValueError for another byte order,
         ResourceExhausted.
+
+        >>> host.tensor(np.arange(3)).array()
+        array([0, 1, 2])
+        >>> host.tensor((2, 2), np.float32).nbytes
+        16
         """
 
     def chip_tensor(self, chip: int, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
         """
         A tensor in the memory of chip number `chip` (level 2 or 3, started); zeroed.
+
+        >>> host.chip_tensor(0, (2, 3), np.float32).shape
+        (2, 3)
         """
 
     def run(
@@ -799,6 +1089,9 @@ class Worker:
 
         Starts the tree if need be. deadline: seconds. What the function itself raises comes out unchanged;
         a task's error as TaskFailed and its kin. Ctrl-C cancels the run; the Worker stays usable.
+
+        >>> host.run(lambda orch: (orch.path, orch.sub_worker_count))
+        ('host0', 2)
         """
 
     def submit(
@@ -810,13 +1103,27 @@ class Worker:
     ) -> Run:
         """
         Calls function(orch) now; its tasks may still be running when this returns. What the function raises becomes the run's error.
+
+        >>> run = host.submit(lambda orch: orch.path)
+        >>> run.result()
+        'host0'
         """
 
     def tree(self) -> NodeInfo:
-        """The tree as it stands, with counters. Asks every level; at most 1 s."""
+        """
+        The tree as it stands, with counters. Asks every level; at most 1 s.
+
+        >>> [child.path for child in host.tree().children]
+        ['host0/sub0', 'host0/sub1', 'host0/chip0']
+        """
 
     def describe(self) -> str:
-        """tree() as text, a line a node."""
+        """
+        tree() as text, a line a node.
+
+        >>> len(host.describe().splitlines())
+        4
+        """
 
     @property
     def level(self) -> int:
@@ -831,10 +1138,20 @@ class Worker:
         """ "pod0/host1", as far as parents are known."""
 
     def sub_worker(self, i: int) -> WorkerId:
-        """Sub-worker `i`. Raises InvalidArgument where there are not so many."""
+        """
+        Sub-worker `i`. Raises InvalidArgument where there are not so many.
+
+        >>> host.sub_worker(1)
+        WorkerId(1)
+        """
 
     def chip(self, i: int) -> WorkerId:
-        """Chip `i`. Raises InvalidArgument where there are not so many."""
+        """
+        Chip `i`. Raises InvalidArgument where there are not so many.
+
+        >>> host.chip(0)
+        WorkerId(2)
+        """
 
     def __repr__(self) -> str: ...
 

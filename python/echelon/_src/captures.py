@@ -18,6 +18,8 @@ from concurrent.futures import Executor, Future
 from multiprocessing.pool import Pool
 from typing import Any, Callable
 
+import numpy as np
+
 from ._core import (
     ChipHandle,
     ChipImage,
@@ -79,6 +81,22 @@ _REFUSED: _Kinds = (
 
 _HANDLES = (SubHandle, OrchHandle, ChipHandle)
 
+#: What most of what is pickled is: nothing of these types themselves is refused. Looking through
+#: all of the above for each would take longer than pickling a small function.
+SHIPPED = frozenset(
+    (
+        types.FunctionType,
+        types.CodeType,
+        types.CellType,
+        types.BuiltinFunctionType,
+        types.MethodType,
+        types.ModuleType,
+        type,
+        np.ndarray,
+        np.dtype,
+    )
+)
+
 
 class CannotShip(TypeError):
     """Something in a callable cannot go to another process; says what, where, what to do."""
@@ -86,6 +104,8 @@ class CannotShip(TypeError):
 
 def refusal(thing: Any, in_tree: Callable[[Any], bool]) -> str | None:
     """Why `thing` cannot be shipped; None: it can. `in_tree` knows the handles of this tree."""
+    if type(thing) in SHIPPED:
+        return None
     for kinds, called, instead in _REFUSED:
         if isinstance(thing, kinds):
             return f"{called} cannot be shipped; {instead}"

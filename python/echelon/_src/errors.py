@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
+import threading
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 from . import bounded
@@ -21,6 +25,13 @@ class Error(Exception):
     it happened, "pod0/host1/sub0". pid: of the process there. callable: the name of the function.
     phase: "running", "staging", ... cause: "exception", "signal", "deadline", ...
     remote_traceback: the other side's own lines. others: the other errors of the same run.
+
+    >>> divide = host.register_sub(lambda task: 1 / task.scalars[0], "divide")
+    >>> try:
+    ...     host.run(lambda orch: orch.submit(divide, ec.Args().scalar(0)).result())
+    ... except ec.Error as error:
+    ...     print(error.callable, error.phase, repr(error.__cause__))
+    divide running ZeroDivisionError('division by zero')
     """
 
     def __init__(self, message: str = "", info: ErrorInfo | None = None) -> None:
@@ -89,6 +100,10 @@ class InvalidArgument(Error, ValueError):
     """Mend the call."""
 
 
+class WrongKind(InvalidArgument, TypeError):
+    """Submit the handle where its kind runs: sub in sub-workers, chip on chips, orch in Workers."""
+
+
 class WrongState(Error, RuntimeError):
     """Call it at another time."""
 
@@ -124,7 +139,8 @@ class StartFailed(Error):
 class RegistrationFailed(Error):
     """A callable could not be registered in a running tree, and is registered nowhere.
 
-    others: one entry a process that was asked; code is "ok" where it could.
+    path, pid, remote_traceback: of the first process that could not. others: one entry a process
+    that was asked; code is "ok" where it could.
     """
 
 
@@ -133,6 +149,7 @@ _KINDS: dict[str, type[Error]] = {
     for kind in (
         Error,
         InvalidArgument,
+        WrongKind,
         WrongState,
         StaleHandle,
         DeadlineExceeded,
@@ -150,13 +167,36 @@ def from_info(info: ErrorInfo) -> Error:
     """The exception for what the runtime says, chained to the remote one where that came along."""
     error = _KINDS[info.kind](info.message, info)
     if info.exception:
-        try:
-            remote = pickle.loads(info.exception)
-        except BaseException:  # loading may raise anything; its text is in remote_traceback
-            remote = None
+        with _telling_ctrl_c() as came:
+            try:
+                remote = pickle.loads(info.exception)
+            except BaseException as raised:  # may be anything; its text is in remote_traceback
+                if came:
+                    raise raised from error
+                remote = None
         if isinstance(remote, BaseException):
             error.__cause__ = remote
     return error
+
+
+@contextlib.contextmanager
+def _telling_ctrl_c() -> Iterator[list[int]]:
+    """A list that is not empty once Ctrl-C has come: the person's, not one that a pickle raises."""
+    came: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield came  # here no signal's handler runs
+        return
+
+    def note(number: int, frame: Any) -> Any:
+        came.append(number)
+        return handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _as_utf8(text: str) -> str:

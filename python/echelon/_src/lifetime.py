@@ -26,5 +26,11 @@ def close_at_exit(worker: Any) -> None:
 def _close_all() -> None:
     if _pid != os.getpid():
         return
+    interrupted: KeyboardInterrupt | None = None
     for worker in list(_started):
-        worker.close()
+        try:
+            worker.close()
+        except KeyboardInterrupt as raised:  # the others are to be closed all the same
+            interrupted = raised
+    if interrupted is not None:
+        raise interrupted

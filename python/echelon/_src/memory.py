@@ -14,5 +14,8 @@ def keep_private(array: Any) -> None:
     They do not copy it, and touching it there is an error. Lasts until the memory is unmapped.
     For large arrays (megabytes) that only the program itself needs. Raises TypeError for what has
     no buffer, BufferError for memory that is not contiguous.
+
+    >>> table = np.zeros(1_000_000)
+    >>> ec.keep_private(table)
     """
     _keep_private(memoryview(array).cast("B"))

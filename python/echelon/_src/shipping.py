@@ -6,11 +6,13 @@ from __future__ import annotations
 import importlib
 import io
 import pickle
+import sys
+import types
 from typing import Any, Callable
 
 import cloudpickle
 
-from . import captures, envelope, signatures
+from . import captures, envelope, signatures, sources
 
 
 class _Refused(Exception):
@@ -21,21 +23,51 @@ class _Refused(Exception):
         self.thing = thing
 
 
+#: Exactly of these types: nothing to refuse, and pickled as everywhere. Asking the long way would
+#: take as long as pickling a small function.
+_AS_EVERYWHERE = captures.SHIPPED - {types.FunctionType, type}
+#: What cloudpickle's own pickles call; found by name in any process that has it.
+_CLOUDPICKLES = frozenset(
+    thing
+    for module in (sys.modules[cloudpickle.Pickler.__module__], cloudpickle.cloudpickle)
+    for thing in vars(module).values()
+    if type(thing) is types.FunctionType and thing.__module__ == module.__name__
+)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """cloudpickle's, which turns files and memoryviews into copies, where this one refuses."""
 
     def __init__(self, file: io.BytesIO, in_tree: Callable[[Any], bool]) -> None:
         super().__init__(file, protocol=5)
         self._in_tree = in_tree
+        #: Of the functions that went by value.
+        self.codes: list[types.CodeType] = []
         #: What it is at: where pickling fails, this is what failed.
         self.last: Any = None
 
     def reducer_override(self, obj: Any) -> Any:
         self.last = obj
+        kind = type(obj)
+        if kind in _AS_EVERYWHERE or (kind is types.FunctionType and obj in _CLOUDPICKLES):
+            return NotImplemented
         why = captures.refusal(obj, self._in_tree)
         if why is not None:
             raise _Refused(obj, why)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, types.FunctionType) and reduced is not NotImplemented:
+            self.codes.append(obj.__code__)
+        return reduced
+
+
+class _WithSources:
+    """A function and its lines; unpickled, it is the function."""
+
+    def __init__(self, function: Callable[..., Any], lines: list[sources.Lines]) -> None:
+        self._parts = (function, lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sources.with_sources, self._parts
 
 
 def pickle_function(
@@ -47,11 +79,17 @@ def pickle_function(
 
     def write(file: io.BytesIO) -> None:
         nonlocal last
+        begin = file.tell()
         pickler = _Pickler(file, in_tree)
         try:
             pickler.dump(function)
         finally:
             last = pickler.last
+        lines = sources.of(pickler.codes)
+        if lines:  # of a notebook, or python -c: once more, so that all others pay nothing for it
+            file.seek(begin)
+            file.truncate()
+            _Pickler(file, in_tree).dump(_WithSources(function, lines))
 
     try:
         return envelope.seal(write)

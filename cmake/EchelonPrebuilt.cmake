@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One library and its programs, extension modules for several Pythons: a build folder writes down
+# what it builds (echelon-prebuilt.cmake), and with -DECHELON_PREBUILT=FOLDER another takes all of
+# that as it lies there and has the Python extension alone to build.
+
+set(prebuilt_file echelon-prebuilt.cmake)
+
+if(ECHELON_PREBUILT)
+  # What the targets were linked with.
+  find_package(Threads REQUIRED)
+  find_package(fmt REQUIRED)
+  find_package(CLI11 REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  find_package(OpenSSL REQUIRED)
+  find_package(ZLIB REQUIRED)
+  include(${ECHELON_PREBUILT}/${prebuilt_file})
+elseif(TARGET echelon_cli_main)
+  list(TRANSFORM ECHELON_LAYERS PREPEND echelon_ OUTPUT_VARIABLE layers)
+  export(FILE ${PROJECT_BINARY_DIR}/${prebuilt_file}
+    TARGETS echelon echelon_cli_main echelon_chip_main echelon_driver_cpu echelon_digits
+            digits_kernel echelon_options ${layers})
+endif()
