@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Where the parts lie, in the build folder and installed alike, so that they find each other by
-# relative paths: bin/echelon, lib/libechelon.so, lib/echelon/drivers/*.so, libexec/echelon/chip.
+# relative paths: bin/echelon, lib/libechelon.so, lib/echelon/*.so, lib/echelon/drivers/*.so,
+# libexec/echelon/chip.
 # They find each other by these paths in the build folder, too, so that a file is the same in both.
 # And the package that find_package(echelon) finds, with the one target echelon::echelon.
 
@@ -33,6 +34,15 @@ foreach(driver IN ITEMS cpu)
     install(TARGETS echelon_driver_${driver} LIBRARY DESTINATION lib/echelon/drivers)
   endif()
 endforeach()
+
+# Transports to other hosts (src/remote/transport.h).
+if(TARGET echelon_grpc)
+  set_target_properties(echelon_grpc PROPERTIES
+    PREFIX lib
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/echelon
+    INSTALL_RPATH "$ORIGIN/..")
+  install(TARGETS echelon_grpc LIBRARY DESTINATION lib/echelon)
+endif()
 
 if(TARGET echelon)
   set_target_properties(echelon PROPERTIES

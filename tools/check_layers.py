@@ -34,6 +34,7 @@ MAY_INCLUDE = {
     "src/chip": BELOW_CHIP,
     "src/chip/drivers": {"base", "vocabulary"},  # each is a shared library behind the C ABI
     "src/remote": BELOW_REMOTE,
+    "src/remote/grpc": BELOW_REMOTE | {"remote"},  # a shared object of its own
     "src/api": BELOW_API,
     "src/cli": BELOW_MAINS,
     "src/daemon": BELOW_MAINS,
@@ -60,7 +61,11 @@ THIRD_PARTY = {
     "gtest/": {"tests only"},
     "gmock/": {"tests only"},
     "spdlog/": {"src/base"},
-    "openssl/": {"src/base", "examples"},
+    "openssl/": {"src/base", "src/remote", "src/remote/grpc", "examples"},
+    "grpc/": {"src/remote/grpc"},
+    "grpcpp/": {"src/remote/grpc"},
+    "google/": {"src/remote/grpc"},  # protobuf
+    "echelon/v1/": {"src/remote/grpc"},  # what protoc makes of proto/
     "CLI/": {"src/cli", "src/daemon", "examples"},
     "nlohmann/": {"src/cli", "src/daemon", "src/remote", "examples", "tests"},
     "nanobind/": {"src/python"},
@@ -76,6 +81,9 @@ FORBIDDEN = {
         r"|(fstream|iostream|filesystem)$"
     ),
 }
+
+# Not public headers of ours, although they lie beside them: generated (proto/).
+GENERATED = "echelon/v1/"
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 TEST_FILE = re.compile(
@@ -108,6 +116,10 @@ class Violation:
         )
 
 
+def is_public(name):
+    return name.startswith("echelon/") and not name.startswith(GENERATED)
+
+
 def folder_of(path):
     """The row of MAY_INCLUDE for a path relative to the root: the longest that fits, or None."""
     rows = [row for row in MAY_INCLUDE if path.startswith(row + "/")]
@@ -135,7 +147,7 @@ def check_place(include, root):
     """A quoted include is spelled from src/ (examples and tests: or from theirs, or beside)."""
     if not include.quoted:
         return []
-    if include.name.startswith("echelon/"):
+    if is_public(include.name):
         return [
             Violation(
                 include,
@@ -172,7 +184,7 @@ def check_direction(include, root):
     if here is None:
         return []
     allowed = MAY_INCLUDE[here]
-    if include.name.startswith("echelon/"):
+    if is_public(include.name):
         vocabulary = "vocabulary" in allowed and include.name in VOCABULARY
         if "public" in allowed or vocabulary:
             return []
@@ -203,7 +215,7 @@ def check_direction(include, root):
 def check_foreign(include):
     """Third-party and system headers that this folder may not use."""
     here = folder_of(include.file)
-    if include.quoted or here is None or include.name.startswith("echelon/"):
+    if include.quoted or here is None or is_public(include.name):
         return []
     is_test = bool(TEST_FILE.search(include.file)) or here == "tests"
     for prefix, folders in THIRD_PARTY.items():

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// libdigits_callables.so: what sub-workers and hosts run. Every process of the tree loads it, on
+// this host and on others; what a function works with comes as its arguments, and what it submits
+// it finds by name.
 #include "callables.h"
 
 #include <algorithm>
@@ -10,6 +14,13 @@
 
 namespace echelon::digits {
 namespace {
+
+ModelShape shape_of(const TaskArgs& args) {
+  const auto units = [&](std::size_t i) {
+    return static_cast<std::size_t>(args.scalar<std::int32_t>(i));
+  };
+  return {units(0), units(1), units(2)};
+}
 
 // --- sub functions ------------------------------------------------------------------------------
 
@@ -57,9 +68,9 @@ void add(Task& task) {
   if (task.tensor_count() > 1) add_rows(task.tensor<const std::int64_t>(1), total);
 }
 
-void descend_task(Task& task, const ModelShape& shape) {
+void descend_task(Task& task) {
   const std::vector<std::int64_t> sums = sum_rows(task.tensor<const std::int64_t>(0));
-  const BatchLoss loss = descend(sums, step_options(shape), task.tensor<float>(1).span(),
+  const BatchLoss loss = descend(sums, step_options(shape_of(task)), task.tensor<float>(1).span(),
                                  task.tensor<float>(2).span());
   const auto epoch_loss = task.tensor<double>(3);
   epoch_loss[0] += loss.loss_sum;
@@ -74,15 +85,13 @@ EpochFigures report(Task& task) {
   return figures;
 }
 
-// --- orchestration functions of the hosts -------------------------------------------------------
+ECHELON_SUB(kShuffle, shuffle);
+ECHELON_SUB(kRead, read_rows);
+ECHELON_SUB(kAdd, add);
+ECHELON_SUB(kDescend, descend_task);
+ECHELON_SUB(kReport, report);
 
-struct HostCallables {
-  ModelShape shape;
-  SubHandle read_rows;
-  SubHandle add;
-  ChipHandle gradient;
-  ChipHandle predict;
-};
+// --- orchestration functions of the hosts -------------------------------------------------------
 
 struct HostBatch {
   Tensor parameters;
@@ -91,8 +100,8 @@ struct HostBatch {
 };
 
 // Runs `kernel` on every chip's share of the batch and adds up what they find.
-void spread(Orchestrator& orch, const HostCallables& callables, ChipHandle kernel,
-            const HostBatch& batch, const Tensor& total) {
+void spread(Orchestrator& orch, const ModelShape& shape, ChipHandle kernel, const HostBatch& batch,
+            const Tensor& total) {
   const std::int64_t rows = batch.features.extent(0);
   const int chips = busy_chips(rows, static_cast<int>(orch.chip_count()));
   const Tensor parts = orch.alloc<std::int64_t>({chips, static_cast<std::int64_t>(total.size())});
@@ -104,61 +113,43 @@ void spread(Orchestrator& orch, const HostCallables& callables, ChipHandle kerne
                     .input(batch.features.slice(0, share.begin, share.end))
                     .input(batch.labels.slice(0, share.begin, share.end))
                     .output(parts.slice(0, chip, chip + 1))
-                    .scalar(static_cast<std::int32_t>(callables.shape.hidden))
-                    .scalar(static_cast<std::int32_t>(callables.shape.classes)),
+                    .scalar(static_cast<std::int32_t>(shape.hidden))
+                    .scalar(static_cast<std::int32_t>(shape.classes)),
                 {.worker = orch.chip(static_cast<std::size_t>(chip))});
   }
-  orch.submit(callables.add, Args().output(total).input(parts));
+  orch.submit(orch.find_sub(kAdd), Args().output(total).input(parts));
 }
 
-void host_step(Orchestrator& orch, TaskArgs& args, const HostCallables& callables) {
+void host_step(Orchestrator& orch, TaskArgs& args) {
   const Tensor sums = args.handle(0);
   if (args.tensor_count() == 4) {
-    orch.submit(callables.add, Args().output(sums));
+    orch.submit(orch.find_sub(kAdd), Args().output(sums));
     return;
   }
   const Tensor features = args.handle(2), labels = args.handle(3), order = args.handle(4);
   const HostBatch batch{args.handle(1), orch.alloc<float>({order.extent(0), features.extent(1)}),
                         orch.alloc<std::int32_t>({order.extent(0)})};
-  orch.submit(callables.read_rows, Args()
-                                       .input(features)
-                                       .input(labels)
-                                       .input(order)
-                                       .output(batch.features)
-                                       .output(batch.labels));
-  spread(orch, callables, callables.gradient, batch, sums);
+  orch.submit(orch.find_sub(kRead), Args()
+                                        .input(features)
+                                        .input(labels)
+                                        .input(order)
+                                        .output(batch.features)
+                                        .output(batch.labels));
+  spread(orch, shape_of(args), orch.find_chip(kGradient), batch, sums);
 }
 
-void host_evaluate(Orchestrator& orch, TaskArgs& args, const HostCallables& callables) {
+void host_evaluate(Orchestrator& orch, TaskArgs& args) {
   const Tensor counts = args.handle(0);
   if (args.tensor_count() == 2) {
-    orch.submit(callables.add, Args().output(counts));
+    orch.submit(orch.find_sub(kAdd), Args().output(counts));
     return;
   }
   const HostBatch batch{args.handle(1), args.handle(2), args.handle(3)};
-  spread(orch, callables, callables.predict, batch, counts);
+  spread(orch, shape_of(args), orch.find_chip(kPredict), batch, counts);
 }
+
+ECHELON_ORCH(kStep, host_step);
+ECHELON_ORCH(kEvaluate, host_evaluate);
 
 }  // namespace
-
-Callables register_callables(Worker& pod, const ModelShape& shape, const std::string& kernel_path) {
-  HostCallables host;
-  host.shape = shape;
-  host.read_rows = pod.register_sub("read", read_rows);
-  host.add = pod.register_sub("add", add);
-  host.gradient =
-      pod.register_chip("gradient", ChipImage::from_file(kernel_path, "digits_gradient"));
-  host.predict = pod.register_chip("predict", ChipImage::from_file(kernel_path, "digits_predict"));
-
-  Callables pods;
-  pods.shuffle = pod.register_sub("shuffle", shuffle);
-  pods.descend = pod.register_sub("descend", [shape](Task& task) { descend_task(task, shape); });
-  pods.report = pod.register_sub("report", report);
-  pods.step = pod.register_orch(
-      "step", [host](Orchestrator& orch, TaskArgs& args) { host_step(orch, args, host); });
-  pods.evaluate = pod.register_orch(
-      "evaluate", [host](Orchestrator& orch, TaskArgs& args) { host_evaluate(orch, args, host); });
-  return pods;
-}
-
 }  // namespace echelon::digits

@@ -44,8 +44,23 @@ void check_size(const Dataset& dataset, const DemoOptions& options) {
       dataset.features, options.hidden, dataset.classes.size(), count, kParametersMax));
 }
 
-TrainOptions train_options(const DemoOptions& options, const TreeShape& tree) {
-  return {tree, options.epochs, options.hidden, kSeed, kernel_path()};
+TrainOptions train_options(const DemoOptions& options) {
+  TrainOptions train;
+  train.tree = {options.hosts, options.chips};
+  train.remote = options.remote;
+  train.epochs = options.epochs;
+  train.hidden = options.hidden;
+  train.seed = kSeed;
+  train.code = {callables_path(), kernel_path()};
+  return train;
+}
+
+// One host and one chip, on this machine.
+TrainOptions reference_options(const DemoOptions& options) {
+  TrainOptions train = train_options(options);
+  train.tree = {1, 1};
+  train.remote.clear();
+  return train;
 }
 
 // Shows a training: a bar on standard error and, unless `quiet`, lines on standard output.
@@ -82,18 +97,19 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 Summary train_and_compare(const Dataset& dataset, const DemoOptions& options) {
-  const TreeShape tree{options.hosts, options.chips};
   Trained trained, reference;
   {
     Show show("training ", dataset, options.epochs, options.json);
-    trained = train(dataset, train_options(options, tree), show);
+    trained = train(dataset, train_options(options), show);
   }
   {
     Show show("reference", dataset, options.epochs, true);
-    reference = train(dataset, train_options(options, {1, 1}), show);
+    reference = train(dataset, reference_options(options), show);
   }
   Summary summary;
-  summary.tree_shape = tree;
+  summary.tree_shape = {options.hosts, options.chips};
+  summary.where = options.where;
+  summary.where_note = options.where_note;
   summary.epochs = options.epochs;
   summary.hidden = options.hidden;
   summary.training_rows = static_cast<std::int64_t>(dataset.training.count);

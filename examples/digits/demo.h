@@ -5,6 +5,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "trainer.h"
 
 namespace echelon::digits {
 
@@ -24,6 +27,9 @@ struct DemoOptions {
   std::string data = {};  // a CSV file, gzip or not; empty: the digits that are shipped
   int epochs = kEpochsDefault;
   int hidden = kHiddenDefault;
+  std::vector<RemoteHost> remote = {};  // as many as `hosts`; empty: processes of this machine
+  std::string where = {};               // with `remote`: what it says of the hosts, "netns"
+  std::string where_note = {};          // and more in words
   bool json = false;  // one JSON object on standard output, and nothing else there
 };
 

@@ -24,6 +24,10 @@ std::string data_path() {
   return find_part("share/echelon/digits.csv.gz", ECHELON_DIGITS_DATA_BUILT);
 }
 
+std::string callables_path() {
+  return find_part("lib/echelon/libdigits_callables.so", ECHELON_DIGITS_CALLABLES_BUILT);
+}
+
 std::string kernel_path() {
   return find_part("lib/echelon/libdigits_kernel.so", ECHELON_DIGITS_KERNEL_BUILT);
 }

@@ -10,6 +10,8 @@ namespace echelon::digits {
 
 /// share/echelon/digits.csv.gz, or the source tree's.
 std::string data_path();
+/// lib/echelon/libdigits_callables.so
+std::string callables_path();
 /// lib/echelon/libdigits_kernel.so
 std::string kernel_path();
 

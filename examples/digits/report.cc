@@ -73,6 +73,12 @@ nlohmann::ordered_json node_json(const NodeInfo& node) {
           {"children", std::move(children)}};
 }
 
+// Where they are; on this machine alone there is nothing to say but how many.
+nlohmann::ordered_json hosts_json(const Summary& summary) {
+  if (summary.where.empty()) return summary.tree_shape.hosts;
+  return summary.where;
+}
+
 double tasks_per_second(const Summary& summary) {
   return static_cast<double>(total_tasks(summary.tree)) / std::max(summary.seconds, 1e-9);
 }
@@ -134,7 +140,8 @@ std::string summary_json(const Summary& summary) {
                                        {"tasks_per_second", tasks_per_second(summary)},
                                        {"seconds", summary.seconds},
                                        {"loss", summary.last.loss},
-                                       {"hosts", summary.tree_shape.hosts},
+                                       {"hosts", hosts_json(summary)},
+                                       {"host_count", summary.tree_shape.hosts},
                                        {"chips_per_host", summary.tree_shape.chips},
                                        {"epochs", summary.epochs},
                                        {"hidden", summary.hidden},
@@ -150,6 +157,10 @@ std::string summary_text(const Summary& summary) {
   std::string text = "\n" + node_table(summary.tree) + "\n";
   text += fmt::format("{} tasks in {:.2f} s, {:.0f} a second\n", total_tasks(summary.tree),
                       summary.seconds, tasks_per_second(summary));
+  if (!summary.where.empty()) {
+    text += fmt::format("hosts: {}{}\n", summary.where,
+                        summary.where_note.empty() ? "" : " (" + summary.where_note + ")");
+  }
   text += fmt::format("held-out accuracy {:.2f} % ({} of {} rows)\n", 100.0 * summary.accuracy(),
                       summary.last.right, summary.last.held_out);
   text += fmt::format("parameters' SHA-256: {}\n", summary.parameters_sha256);

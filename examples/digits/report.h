@@ -32,6 +32,8 @@ std::string progress_line(std::string_view what, std::int64_t done, std::int64_t
 
 struct Summary {
   TreeShape tree_shape;
+  std::string where;       // the hosts: "netns", "loopback", "given"; empty: this machine
+  std::string where_note;  // and why, in words
   int epochs = 0;
   int hidden = 0;
   std::int64_t training_rows = 0;

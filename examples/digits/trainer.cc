@@ -7,9 +7,8 @@
 #include <deque>
 #include <span>
 
+#include <echelon/remote.h>
 #include <fmt/format.h>
-
-#include "callables.h"
 
 namespace echelon::digits {
 namespace {
@@ -23,15 +22,23 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-Worker make_pod(const TreeShape& tree) {
+Worker make_pod(const TrainOptions& options) {
   Worker pod({.level = 4, .name = "pod0", .sub_workers = 1});
-  for (int host = 0; host < tree.hosts; ++host) {
-    std::vector<ChipSpec> chips;
-    for (int chip = 0; chip < tree.chips; ++chip) chips.push_back({"cpu", chip});
-    pod.add_worker(Worker({.level = 3,
+  std::vector<ChipSpec> chips;
+  for (int chip = 0; chip < options.tree.chips; ++chip) chips.push_back({"cpu", chip});
+  for (std::size_t host = 0; host < options.remote.size(); ++host) {
+    // The pod's tensors are copied there and back, where they have changed.
+    pod.add_remote_worker({.address = options.remote[host].address,
                            .name = fmt::format("host{}", host),
                            .sub_workers = 1,
-                           .chips = std::move(chips)}));
+                           .chips = chips,
+                           .tls_dir = options.remote[host].tls_dir,
+                           .stage = Stage::kCopy});
+  }
+  if (!options.remote.empty()) return pod;
+  for (int host = 0; host < options.tree.hosts; ++host) {
+    pod.add_worker(Worker(
+        {.level = 3, .name = fmt::format("host{}", host), .sub_workers = 1, .chips = chips}));
   }
   return pod;
 }
@@ -74,10 +81,11 @@ struct Tensors {
 class Training {
  public:
   Training(Orchestrator& orch, const Callables& callables, const Tensors& tensors,
-           const TrainOptions& options, Observer& observer)
+           const ModelShape& shape, const TrainOptions& options, Observer& observer)
       : orch_(orch),
         callables_(callables),
         tensors_(tensors),
+        shape_(shape),
         options_(options),
         observer_(observer),
         epoch_begin_(Clock::now()) {}
@@ -115,12 +123,12 @@ class Training {
         args.input(order.slice(0, batch.begin + share.begin, batch.begin + share.end));
       submit_to_host(callables_.step, args, host);
     }
-    keep({orch_.submit(callables_.descend, Args()
-                                               .input(tensors_.sums)
-                                               .inout(tensors_.parameters)
-                                               .inout(tensors_.velocity)
-                                               .inout(tensors_.epoch_loss)),
-          false});
+    Args args;
+    args.input(tensors_.sums)
+        .inout(tensors_.parameters)
+        .inout(tensors_.velocity)
+        .inout(tensors_.epoch_loss);
+    keep({orch_.submit(callables_.descend, add_shape(args, shape_)), false});
   }
 
   void submit_report() {
@@ -138,8 +146,9 @@ class Training {
           true});
   }
 
-  void submit_to_host(OrchHandle callable, const Args& args, int host) {
-    orch_.submit(callable, args, {.worker = orch_.worker(static_cast<std::size_t>(host))});
+  void submit_to_host(OrchHandle callable, Args& args, int host) {
+    orch_.submit(callable, add_shape(args, shape_),
+                 {.worker = orch_.worker(static_cast<std::size_t>(host))});
   }
 
   void keep(InFlight task) {
@@ -170,6 +179,7 @@ class Training {
   Orchestrator& orch_;
   const Callables& callables_;
   const Tensors& tensors_;
+  const ModelShape shape_;
   const TrainOptions& options_;
   Observer& observer_;
   std::deque<InFlight> in_flight_;
@@ -185,8 +195,8 @@ ModelShape model_shape(const Dataset& dataset, int hidden) {
 
 Trained train(const Dataset& dataset, const TrainOptions& options, Observer& observer) {
   const ModelShape shape = model_shape(dataset, options.hidden);
-  Worker pod = make_pod(options.tree);
-  const Callables callables = register_callables(pod, shape, options.kernel_path);
+  Worker pod = make_pod(options);
+  const Callables callables = register_callables(pod, options.code);
   pod.start();
   observer.started(pod.describe());
 
@@ -194,7 +204,7 @@ Trained train(const Dataset& dataset, const TrainOptions& options, Observer& obs
   Trained trained;
   const Clock::time_point begin = Clock::now();
   trained.last = pod.run([&](Orchestrator& orch) {
-    return Training(orch, callables, tensors, options, observer).run();
+    return Training(orch, callables, tensors, shape, options, observer).run();
   });
   trained.seconds = seconds_since(begin);
   const auto parameters = tensors.parameters.data<const float>();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The training, on a tree: pod0 (level 4, one sub-worker), below it host0.. (level 3, one
-// sub-worker and some chips each).
+// sub-worker and some chips each), which are processes of this machine or sessions on others. What
+// is submitted is the same.
 //
 //   pod0, each epoch   shuffle    sub    -> order of the rows
 //   pod0, each step    step       orch   a host, on its share of the batch:
@@ -24,18 +25,26 @@
 
 #include <echelon/echelon.h>
 
+#include "callables.h"
 #include "dataset.h"
 #include "model.h"
 #include "plan.h"
 
 namespace echelon::digits {
 
+/// A host with a daemon (`echelon daemon --allow library`).
+struct RemoteHost {
+  std::string address;
+  std::string tls_dir;  // this program's keys for it; empty: plain text, to loopback alone
+};
+
 struct TrainOptions {
   TreeShape tree;
+  std::vector<RemoteHost> remote;  // as many as the tree has hosts; empty: processes of this one
   int epochs = 0;
   int hidden = 0;
   std::uint64_t seed = 0;
-  std::string kernel_path;  // the shared object with the chips' kernels
+  CodePaths code;
 };
 
 struct EpochReport {

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -95,9 +96,15 @@ class Args {
 
   /// A number by value: bool, an integer or a floating-point type. Read back with the same type.
   template <class T>
-  Args& scalar(T value) {
+  requires(!std::is_same_v<T, detail::ArgScalar>) Args& scalar(T value) {
     detail::ArgScalar scalar{dtype_of<T>(), 0};
     std::memcpy(&scalar.bits, &value, sizeof value);
+    scalars_.push_back(scalar);
+    return *this;
+  }
+
+  /// The library's own.
+  Args& scalar(const detail::ArgScalar& scalar) {
     scalars_.push_back(scalar);
     return *this;
   }

@@ -10,6 +10,7 @@
 #include <echelon/error.h>
 #include <echelon/handles.h>
 #include <echelon/orchestrator.h>
+#include <echelon/remote.h>
 #include <echelon/run.h>
 #include <echelon/task.h>
 #include <echelon/tensor.h>

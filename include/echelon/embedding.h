@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <echelon/callable_form.h>
 #include <echelon/export.h>
@@ -78,6 +79,35 @@ struct Language {
   /// The same for orchestration functions.
   std::function<std::function<void(Orchestrator&, TaskArgs&)>(const Shipment&)> load_orch;
 };
+
+/// What a function that children inherit is made from on another host, where nothing is inherited.
+struct Packed {
+  /// kPickle or kImportPath.
+  Form form = Form::kPickle;
+  /// As in a Shipment.
+  std::vector<std::byte> payload;
+};
+/// Makes it. Called when a Worker on another host is started that the function is visible to, in
+/// the process of the Worker above that one. What it throws is what a task of this function says on
+/// the other host.
+using Pack = std::function<Packed()>;
+
+/// A function that is registered before start().
+struct Inherited {
+  /// Unique in its Worker.
+  std::string_view name;
+  /// What children inherit: one of the two.
+  std::function<void(Task&)> sub;
+  /// The other of the two.
+  std::function<void(Orchestrator&, TaskArgs&)> orch;
+  /// Empty: it cannot run on another host.
+  Pack pack;
+};
+
+/// Worker::register_sub() of a function that has a form for other hosts, too. Before start() only.
+ECHELON_API SubHandle inherit_sub(Worker& worker, Inherited function);
+/// The same for an orchestration function.
+ECHELON_API OrchHandle inherit_orch(Worker& worker, Inherited function);
 
 /// Registers, on a started Worker, a function that its children make from `shipment` (kImportPath
 /// or kPickle); returns when all of the subtree that may need it have. Throws RegistrationFailed

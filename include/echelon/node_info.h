@@ -15,6 +15,7 @@ struct NodeInfo {
   std::string kind;                  // "worker", "sub", "chip"
   int level = 0;                     // 2..6; 1 for sub-workers
   std::string state;                 // "ready", "down: killed by signal 9 (SIGKILL)", "not started"
+  std::string host;                  // name of its machine, where that is not the root's
   std::int64_t pid = 0;              // 0 where there is no process
   std::uint64_t tasks = 0;           // callables run here
   std::uint64_t tasks_failed = 0;    // of these, how many threw or were refused

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -33,7 +34,8 @@ class ECHELON_API TaskHandle {
   /// Of no task: done() and output(), too, throw InvalidArgument. submit() makes the others.
   TaskHandle() = default;
 
-  /// Returns when the task has ended; throws its error if it did not end well. Drives the Worker.
+  /// Returns when the task has ended, and with Stage::kCopy what it wrote is back; throws its error
+  /// if it did not end well. Drives the Worker.
   void wait() const;
   /// False if it has not ended by then.
   bool wait_until(std::chrono::steady_clock::time_point deadline) const;
@@ -60,6 +62,21 @@ class ECHELON_API TaskHandle {
   std::shared_ptr<detail::RunContext> run_;
   std::uint64_t id_ = 0;
   std::shared_ptr<const std::vector<Tensor>> outputs_;
+  std::shared_ptr<const std::vector<std::uint64_t>> back_;  // tasks that copy back what it wrote
+};
+
+/// What becomes of local tensors that are given to a task of a remote Worker, which does not reach
+/// them.
+enum class Stage : std::uint8_t {
+  /// As the RemoteWorkerSpec says.
+  kDefault = 0,
+  /// submit() throws, and says what can be done instead.
+  kRefuse = 1,
+  /// Inputs are copied to the remote Worker before the task, outputs and inouts back after it, each
+  /// copy a task of its own. Bytes of an output never go down. A tensor that cannot have changed
+  /// since it was last copied there does not travel again; one of which a view for writing was ever
+  /// handed out always counts as changed. An inout is copied in and out: it is not in place.
+  kCopy = 2,
 };
 
 /// How one task is submitted.
@@ -72,6 +89,8 @@ struct SubmitOptions {
   std::chrono::nanoseconds deadline{0};
   /// Without it the config of the submitting orchestration function.
   std::optional<CallConfig> config = std::nullopt;
+  /// For a task of a remote Worker.
+  Stage stage = Stage::kDefault;
 };
 
 /// How a group is submitted: see Orchestrator::submit_group().
@@ -155,6 +174,25 @@ class ECHELON_API Orchestrator {
   Tensor chip_tensor(std::size_t chip, Shape shape) {
     return chip_tensor(chip, std::move(shape), dtype_of<T>());
   }
+
+  /// A tensor in the memory of the remote Worker `worker`. Its bytes are undefined. Throws
+  /// InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is full.
+  Tensor remote_tensor(WorkerId worker, Shape shape, DType dtype);
+  /// The same with the element type by its C++ type.
+  template <class T>
+  Tensor remote_tensor(WorkerId worker, Shape shape) {
+    return remote_tensor(worker, std::move(shape), dtype_of<T>());
+  }
+
+  /// The callable that was registered under `name`, before start() or since, on this Worker or one
+  /// above it; the nearest one's, where several have it. For functions that captured no handle:
+  /// named ones, and all on other hosts. Looks through all that are registered, so once a call, not
+  /// once a task. Throws InvalidArgument (code kNotFound) with the names that there are.
+  SubHandle find_sub(std::string_view name) const;
+  /// The same for an orchestration function.
+  OrchHandle find_orch(std::string_view name) const;
+  /// The same for a chip kernel.
+  ChipHandle find_chip(std::string_view name) const;
 
   /// Begins a part called `name`: what is submitted from here on belongs to it, until it ends.
   /// Within another scope, it ends with that one at the latest.

@@ -31,9 +31,12 @@
 namespace echelon {
 
 namespace embedding {
+struct Inherited;
 struct Language;
 struct Shipment;
 }  // namespace embedding
+
+struct RemoteWorkerSpec;
 
 /// A chip of this machine: the driver that knows it, and its number there.
 struct ChipSpec {
@@ -92,13 +95,18 @@ class ECHELON_API Worker {
   WorkerId add_worker(Worker& child);
   /// The same; the child lives on below this Worker.
   WorkerId add_worker(Worker&& child) { return add_worker(child); }
+  /// Has start() make a Worker on another host, below this one (level 4 or more). Ids count
+  /// together with add_worker()'s. Include <echelon/remote.h>. Throws InvalidArgument or WrongState
+  /// saying what of `spec` is not possible.
+  WorkerId add_remote_worker(const RemoteWorkerSpec& spec);
 
   // --- callables ------------------------------------------------------------------------------
   // Before start() a function is inherited by the children with all it captures, as it was at
-  // start(). In a running tree it is shipped to every process of this Worker's subtree that may
-  // need it, and the call returns when all have it: also while runs are in flight, from any thread,
-  // on the root and on the Workers below it alike. Shipped are named functions, libraries and chip
-  // images; a lambda cannot be. The same content registered twice is one callable, counted.
+  // start(); Workers on other hosts inherit nothing and are given what has a name in a library. In
+  // a running tree it is shipped to every process of this Worker's subtree that may need it, and
+  // the call returns when all have it: also while runs are in flight, from any thread, on the root
+  // and on the Workers below it alike. Shipped are named functions, libraries and chip images; a
+  // lambda cannot be. The same content registered twice is one callable, counted.
   //
   // In a running tree all of these throw RegistrationFailed, with one entry a process in others(),
   // where one refused, died or did not answer in time: it is then registered nowhere. They throw
@@ -133,6 +141,7 @@ class ECHELON_API Worker {
 
   /// Loads the shared object at `path`, which is read now, into every process of the subtree that
   /// runs functions; its ECHELON_SUB and ECHELON_ORCH functions can then be registered by name.
+  /// Before start() it is loaded into this process, and inherited.
   LibraryHandle register_library(const std::string& path, RegisterOptions options = {});
 
   /// Takes back one registration that was made on this Worker in the running tree; with the last
@@ -151,6 +160,8 @@ class ECHELON_API Worker {
   /// For language bindings: see ship_sub() and ship_orch() in embedding.h.
   detail::CallableRef ship(bool orch, const embedding::Shipment& shipment,
                            std::chrono::milliseconds timeout);
+  /// For language bindings: see inherit_sub() and inherit_orch() in embedding.h.
+  detail::CallableRef inherit(bool orch, embedding::Inherited function);
   /// For language bindings: whether the tree that this Worker is in runs, and callables are
   /// shipped.
   bool in_running_tree() const;
@@ -188,6 +199,32 @@ class ECHELON_API Worker {
   template <class T>
   Tensor chip_tensor(std::size_t chip, Shape shape) {
     return chip_tensor(chip, std::move(shape), dtype_of<T>());
+  }
+
+  /// A tensor in the memory of the remote Worker `worker` of this one (started); zeroed. Given back
+  /// when the last handle is gone and the last task that uses it has ended. Throws InvalidArgument
+  /// where `worker` is not remote, ResourceExhausted where its memory is full, ChildLost.
+  Tensor remote_tensor(WorkerId worker, Shape shape, DType dtype);
+  /// The same with the element type by its C++ type.
+  template <class T>
+  Tensor remote_tensor(WorkerId worker, Shape shape) {
+    return remote_tensor(worker, std::move(shape), dtype_of<T>());
+  }
+  /// Copies `bytes` into the elements of a contiguous tensor of a remote Worker, from byte `offset`
+  /// of it on; ordered like a task that writes those elements, and waited for. Throws
+  /// InvalidArgument beyond the tensor's end, and what a failed task throws.
+  void copy_to(const Tensor& remote, std::span<const std::byte> bytes, std::size_t offset = 0);
+  /// Copies out of such a tensor, from byte `offset` on, as many bytes as `bytes` holds.
+  void copy_from(const Tensor& remote, std::span<std::byte> bytes, std::size_t offset = 0);
+  /// The same for elements: `offset` counts them.
+  template <class T>
+  void copy_to(const Tensor& remote, std::span<const T> values, std::size_t offset = 0) {
+    copy_to(remote, std::as_bytes(values), offset * sizeof(T));
+  }
+  /// See copy_to().
+  template <class T>
+  void copy_from(const Tensor& remote, std::span<T> values, std::size_t offset = 0) {
+    copy_from(remote, std::as_writable_bytes(values), offset * sizeof(T));
   }
 
   /// Calls `fn(Orchestrator&)` on this thread; its tasks may still be running when submit()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Buffer: memory with a home, behind Tensor handles. Three kinds: this Worker's own shared memory,
-// a chip's memory, and a loan from the level above.
+// Buffer: memory with a home, behind Tensor handles. Four kinds: this Worker's own shared memory,
+// a chip's memory, a remote Worker's memory, and a loan from the level above.
 //
 // Two counts. Handles and pins keep the object; its memory is kept by one claim that all handles
 // share, which free() drops early, and by one claim a pin. A pin is what a task in flight holds.
@@ -36,6 +36,15 @@ class Buffer {
   /// Counts a handle; the first is counted by the constructor.
   void add_handle();
   void drop_handle();
+  // --- whether its bytes can have changed: for who keeps a copy of them
+  /// Around a task's submission that may write it: once before, once after, so that whoever reads
+  /// version() in between, or copies before it, finds another one later.
+  void note_write() { version_.fetch_add(1, std::memory_order_relaxed); }
+  std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  /// Somebody has its address and may write at any time, from now on for ever.
+  void note_writable_view() { written_by_hand_.store(true, std::memory_order_relaxed); }
+  bool written_by_hand() const { return written_by_hand_.load(std::memory_order_relaxed); }
+
   /// Stale from here on for every handle; the memory goes when the last task is done with it.
   void free();
   /// Keeps the memory for a task. False: freed.
@@ -51,6 +60,8 @@ class Buffer {
   virtual std::string describe() const = 0;
   /// The one child that reaches it; nullopt: all of them do.
   virtual std::optional<ChildIndex> only_child() const { return std::nullopt; }
+  /// On another host.
+  virtual bool remote() const { return false; }
   /// Lent by the level above.
   virtual bool lent() const { return false; }
   bool in_forked_copy() const { return mark_.in_forked_copy(); }
@@ -76,6 +87,8 @@ class Buffer {
   std::atomic<std::uint32_t> handles_{1};
   std::atomic<std::uint32_t> claims_{1};  // the handles' one and pins: the memory
   std::atomic<bool> freed_{false};        // the handles' claim is dropped
+  std::atomic<std::uint64_t> version_{0};
+  std::atomic<bool> written_by_hand_{false};
 };
 
 /// Holds one handle.

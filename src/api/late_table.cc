@@ -29,6 +29,11 @@ LateTable::Entry* LateTable::make(CallableSlot slot) {
   if (chunks_[index / kChunkSlots].compare_exchange_strong(expected, chunk.get(),
                                                            std::memory_order_acq_rel)) {
     static_cast<void>(chunk.release());
+    std::uint32_t end = chunk_end_.load(std::memory_order_relaxed);
+    const std::uint32_t wanted = index / kChunkSlots + 1;
+    // pairs with for_each()
+    while (end < wanted &&
+           !chunk_end_.compare_exchange_weak(end, wanted, std::memory_order_release)) {}
   }
   return find(slot);
 }
@@ -71,6 +76,22 @@ void LateTable::release(CallableSlot slot) {
   // pairs with use()
   if (entry.uses.load(std::memory_order_seq_cst) != 0) return;
   if (take_closing(entry, closing)) drained_(slot, closing);
+}
+
+void LateTable::for_each(const std::function<void(const CallableRef&, const Callable&)>& visit) {
+  // pairs with make()
+  const std::uint32_t slots = chunk_end_.load(std::memory_order_acquire) * kChunkSlots;
+  for (std::uint32_t index = 0; index < slots; ++index) {
+    const CallableSlot slot{kFirstLateSlot + index};
+    Entry* entry = find(slot);
+    if (entry == nullptr || entry->serial.load(std::memory_order_relaxed) == 0) continue;
+    // pairs with close()'s store and load, seq_cst like the load below (LATE-1)
+    entry->uses.fetch_add(1, std::memory_order_seq_cst);
+    // pairs with insert(): the callable is whole
+    const std::uint64_t serial = entry->serial.load(std::memory_order_seq_cst);
+    if (serial != 0) visit(CallableRef{entry->owner, slot.value, serial}, entry->callable);
+    release(slot);
+  }
 }
 
 bool LateTable::take_closing(Entry& entry, std::uint64_t serial) {

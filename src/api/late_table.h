@@ -46,6 +46,8 @@ class LateTable {
   /// The same by what stands in a task frame, of this kind.
   const Callable* use(CallableSlot slot, TaskKind kind);
   void release(CallableSlot slot);
+  /// Each that is there now, in use during the call of `visit`.
+  void for_each(const std::function<void(const CallableRef&, const Callable&)>& visit);
 
   /// Errors: kBadArgument where the slot is taken or beyond the most.
   Status insert(CallableSlot slot, std::uint64_t serial, std::uint64_t owner, Callable callable);
@@ -72,6 +74,7 @@ class LateTable {
   bool take_closing(Entry& entry, std::uint64_t serial);
 
   std::array<std::atomic<Chunk*>, kSlotsMax / kChunkSlots> chunks_{};
+  std::atomic<std::uint32_t> chunk_end_{0};  // behind the last that was made
   std::function<void(CallableSlot, std::uint64_t)> drained_;
 };
 

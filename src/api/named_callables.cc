@@ -5,17 +5,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "api/names.h"
 #include "base/digest.h"
 
 namespace echelon::detail {
 namespace {
 
-constexpr std::size_t kNamesShown = 16;
+/// Set while this thread loads a library: whose the functions are that are named meanwhile.
+thread_local std::uint64_t loading_here = 0;
 
 struct Named {
   const NamedCallable* object;
@@ -23,8 +27,12 @@ struct Named {
   std::string name;
   SubFunction sub;
   OrchFunction orch;
-  const void* loading;                         // what was being loaded when it was made
+  std::uint64_t loading;                       // what was being loaded when it was made; 0: nothing
   std::weak_ptr<const LoadedLibrary> library;  // set once that has been loaded
+
+  /// Its library was closed, and the loader may keep that for ever (what it defines uniquely for
+  /// the process, for instance): nobody's any more.
+  bool left_over() const { return loading != 0 && loading != loading_here && library.expired(); }
 };
 
 /// Of the process: static objects put themselves in before main(), and out after it.
@@ -38,9 +46,6 @@ Names& names() {
   return *kNames;
 }
 
-/// Set while this thread loads a library: whose the functions are that are named meanwhile.
-thread_local const void* loading_here = nullptr;
-
 void add(Named named) {
   Names& known = names();
   const std::lock_guard lock(known.mutex);
@@ -50,15 +55,9 @@ void add(Named named) {
 std::string list_of(const Names& known, TaskKind kind) {
   std::vector<std::string> found;
   for (const Named& named : known.all) {
-    if (named.kind == kind) found.push_back('"' + named.name + '"');
+    if (named.kind == kind && !named.left_over()) found.push_back(named.name);
   }
-  if (found.empty()) return "there is none at all";
-  std::sort(found.begin(), found.end());
-  const std::size_t shown = std::min(found.size(), kNamesShown);
-  std::string text =
-      fmt::format("there are {}", fmt::join(found.begin(), found.begin() + shown, ", "));
-  if (shown < found.size()) text += fmt::format(" and {} more", found.size() - shown);
-  return text;
+  return names_text(std::move(found));
 }
 
 constexpr const char* macro_of(TaskKind kind) {
@@ -90,7 +89,7 @@ Result<NamedFunction> find_named(TaskKind kind, std::string_view name) {
   const std::lock_guard lock(known.mutex);
   const Named* found = nullptr;
   for (const Named& named : known.all) {
-    if (named.kind != kind || named.name != name) continue;
+    if (named.kind != kind || named.name != name || named.left_over()) continue;
     if (found != nullptr) {
       return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
                            fmt::format("two functions here are called {}(\"{}\"); names must be "
@@ -105,7 +104,7 @@ Result<NamedFunction> find_named(TaskKind kind, std::string_view name) {
                                      name, list_of(known, kind)));
   }
   NamedFunction function{found->library.lock(), found->sub, found->orch};
-  if (found->loading != nullptr && function.keeps == nullptr) {
+  if (found->loading != 0 && function.library == nullptr) {
     return Status::error(
         Code::kNotFound, Reason::kBadArgument,
         fmt::format("the library of {}(\"{}\") is being closed", macro_of(kind), name));
@@ -122,24 +121,26 @@ Result<std::shared_ptr<const LoadedLibrary>> LoadedLibrary::open(
     const std::lock_guard lock(known.mutex);
     if (auto loaded = known.libraries[content].lock(); loaded != nullptr) return loaded;
   }
-  const Payload* const mark = file.get();
+  static std::atomic<std::uint64_t> loads{0};
+  const std::uint64_t mark = loads.fetch_add(1, std::memory_order_relaxed) + 1;
   const std::string path = fmt::format("/proc/self/fd/{}", file->fd());
   loading_here = mark;
   void* const handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   const char* const why = handle == nullptr ? ::dlerror() : nullptr;
-  loading_here = nullptr;
+  loading_here = 0;
   if (handle == nullptr) {
     return refuse(fmt::format("the library {} cannot be loaded: {}", name,
                               why != nullptr ? why : "the loader does not say why"));
   }
-  std::shared_ptr<const LoadedLibrary> library(new LoadedLibrary(std::move(file), handle));
+  std::shared_ptr<const LoadedLibrary> library(new LoadedLibrary(std::move(file), content, handle));
   const std::lock_guard lock(known.mutex);
   std::string taken;
   for (Named& named : known.all) {
     if (named.loading != mark) continue;
     named.library = library;
     const bool twice = std::any_of(known.all.begin(), known.all.end(), [&](const Named& other) {
-      return &other != &named && other.kind == named.kind && other.name == named.name;
+      return &other != &named && other.kind == named.kind && other.name == named.name &&
+             !other.left_over();
     });
     if (twice) taken = named.name;
   }

@@ -13,6 +13,7 @@
 #include <echelon/callable.h>
 
 #include "api/callables.h"
+#include "base/digest.h"
 #include "base/status.h"
 #include "process/payload.h"
 
@@ -26,21 +27,25 @@ class LoadedLibrary {
   static Result<std::shared_ptr<const LoadedLibrary>> open(std::shared_ptr<const Payload> file,
                                                            const std::string& name);
   ~LoadedLibrary();
+  const std::shared_ptr<const Payload>& file() const { return file_; }
+  /// SHA-256 of it.
+  const Digest& digest() const { return digest_; }
   LoadedLibrary(const LoadedLibrary&) = delete;
   LoadedLibrary& operator=(const LoadedLibrary&) = delete;
 
  private:
-  LoadedLibrary(std::shared_ptr<const Payload> file, void* handle)
-      : file_(std::move(file)), handle_(handle) {}
+  LoadedLibrary(std::shared_ptr<const Payload> file, const Digest& digest, void* handle)
+      : file_(std::move(file)), digest_(digest), handle_(handle) {}
 
   std::shared_ptr<const Payload> file_;
+  const Digest digest_;
   void* handle_;
 };
 
-/// The function of this name as a callable of `kind` (sub or orch); `keeps` is the library it is
+/// The function of this name as a callable of `kind` (sub or orch); `library` is what it is
 /// from, if it is from one. Errors (kBadArgument): there is none, and which there are; two have it.
 struct NamedFunction {
-  std::shared_ptr<const LoadedLibrary> keeps;
+  std::shared_ptr<const LoadedLibrary> library;
   SubFunction sub;
   OrchFunction orch;
 };

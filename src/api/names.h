@@ -4,8 +4,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -17,6 +19,21 @@ inline bool is_control(char c) {
 
 inline bool has_control_characters(std::string_view name) {
   return std::any_of(name.begin(), name.end(), is_control);
+}
+
+inline constexpr std::size_t kNamesShown = 16;
+
+/// "there are "a", "b" and 3 more", sorted.
+inline std::string names_text(std::vector<std::string> names) {
+  if (names.empty()) return "there is none at all";
+  for (std::string& name : names) name = '"' + name + '"';
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  const std::size_t shown = std::min(names.size(), kNamesShown);
+  const auto end = names.begin() + static_cast<std::ptrdiff_t>(shown);
+  std::string text = fmt::format("there are {}", fmt::join(names.begin(), end, ", "));
+  if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
+  return text;
 }
 
 /// Of a name that has some: why it is refused, with them as "\\x1b".

@@ -100,21 +100,23 @@ std::size_t Node::child_count(ChildKind kind) const {
                     [&](const ChildPlan& plan) { return plan.kind == kind; }));
 }
 
-void Node::release_chip_buffer(ChildIndex chip, BufferId id) {
+void Node::release_buffer_at(ChildIndex child, BufferId id) {
   {
     const std::lock_guard lock(releases_mutex_);
-    releases_.push_back({chip, id});
+    releases_.push_back({child, id});
   }
   // pairs with send_releases()
   releases_pending_.store(true, std::memory_order_release);
+  // Another host's memory should not wait until this Worker is used again.
+  if (has_remotes_) doorbell_.wake_keeper();
 }
 
 void Node::send_releases() {
-  // pairs with release_chip_buffer()
+  // pairs with release_buffer_at()
   if (!releases_pending_.load(std::memory_order_acquire)) return;
   const std::lock_guard lock(releases_mutex_);
-  std::erase_if(releases_, [this](const ChipRelease& release) {
-    return children_[release.chip.value]->endpoint->try_release_buffer(release.id) !=
+  std::erase_if(releases_, [this](const Release& release) {
+    return children_[release.child.value]->endpoint->try_release_buffer(release.id) !=
            DispatchResult::kNoRoom;
   });
   releases_pending_.store(!releases_.empty(), std::memory_order_relaxed);
@@ -148,6 +150,7 @@ void Node::on_run_end(RunId run, std::uint64_t token, const Status& status) {
   std::shared_ptr<RunContext> context = std::move(state.context);
   context->retire();
   const std::shared_ptr<RunState> kept = state.let_go();
+  if (has_remotes_) staging_.run_ended(run, status.ok());
   state.set_ended(status);  // a state on its waiter's stack may be gone after this
   recycle(std::move(context));
 }
@@ -160,11 +163,11 @@ void Node::on_release(std::uint64_t pin) {
 // --------------------------------------------------------------------------------------
 
 void Node::on_spawned(ChildIndex child, pid_t pid) {
-  children_[child.value]->endpoint->note_spawned(pid);
+  children_[child.value]->local->note_spawned(pid);
 }
 
 void Node::on_exited(ChildIndex child, const ExitReport& report) {
-  children_[child.value]->endpoint->note_exited(report);
+  children_[child.value]->local->note_exited(report);
 }
 
 void Node::on_output(ChildIndex, OutputStream stream, std::string_view text) {
@@ -172,7 +175,7 @@ void Node::on_output(ChildIndex, OutputStream stream, std::string_view text) {
 }
 
 void Node::on_spawn_failed(ChildIndex child, const Status& why) {
-  children_[child.value]->endpoint->note_spawn_failed(why);
+  children_[child.value]->local->note_spawn_failed(why);
 }
 
 void Node::on_lost(const Status& why) {
@@ -180,7 +183,9 @@ void Node::on_lost(const Status& why) {
     const std::lock_guard lock(lost_mutex_);
     lost_ = why;
   }
-  for (const auto& child : children_) child->endpoint->note_spawner_lost(why);
+  for (const auto& child : children_) {
+    if (child->local != nullptr) child->local->note_spawner_lost(why);
+  }
   if (lost_hook_) lost_hook_(why);
 }
 
@@ -197,7 +202,7 @@ void Node::arm(std::vector<FutexWaiter>& words) {
   };
   if (!spawner_->lost()) watch(spawner_->liveness());
   for (const auto& child : children_) {
-    if (!child->endpoint->gone()) watch(child->endpoint->liveness());
+    if (child->local != nullptr && !child->local->gone()) watch(child->local->liveness());
   }
 }
 
@@ -206,7 +211,8 @@ MonotonicNs Node::attend(MonotonicNs now) {
   // those that follow from it.
   dead_.clear();
   for (const auto& child : children_) {
-    LocalEndpoint& endpoint = *child->endpoint;
+    if (child->local == nullptr) continue;
+    LocalEndpoint& endpoint = *child->local;
     const bool ended = !endpoint.gone() && endpoint.liveness().state() == LivenessState::kOwnerDied;
     if (ended) dead_.push_back(&endpoint);
   }

@@ -12,8 +12,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +30,7 @@
 #include "api/registrar.h"
 #include "api/run_context.h"
 #include "api/run_state.h"
+#include "api/staging_cache.h"
 #include "base/env.h"
 #include "engine/engine.h"
 #include "process/driver.h"
@@ -38,6 +41,12 @@
 #include "process/task_server.h"
 #include "shm/segment.h"
 
+namespace echelon {
+class RemoteEndpoint;
+struct RemoteWorkerSpec;
+struct SessionManifest;
+}  // namespace echelon
+
 namespace echelon::detail {
 
 /// One child as it is to be started.
@@ -45,8 +54,9 @@ struct ChildPlan {
   ChildKind kind = ChildKind::kSub;
   std::string name;
   int level = 1;
-  ChipSpec chip;                       // kChip
-  std::function<int(ChildBoot)> main;  // kSub, kWorker: run in the forked child
+  ChipSpec chip;                                   // kChip
+  std::function<int(ChildBoot)> main;              // kSub, kWorker: run in the forked child
+  std::shared_ptr<const RemoteWorkerSpec> remote;  // kWorker on another host: instead of `main`
 };
 
 struct NodeOptions {
@@ -116,8 +126,39 @@ class Node final : public std::enable_shared_from_this<Node>,
   /// Child number `i` of a kind, in the order given. Throws InvalidArgument where there is none.
   WorkerId child(ChildKind kind, std::size_t i) const;
   std::size_t child_count(ChildKind kind) const;
-  /// A buffer of a chip's memory is no longer used: told to the chip in order with its tasks.
-  void release_chip_buffer(ChildIndex chip, BufferId id);
+  /// A buffer of a chip's or a remote Worker's memory is no longer used: told to the child in order
+  /// with its tasks.
+  void release_buffer_at(ChildIndex child, BufferId id);
+
+  // --- children on other hosts (node_remote.cc)
+  bool has_remotes() const { return has_remotes_; }
+  /// nullptr: it is not remote.
+  RemoteEndpoint* remote(ChildIndex child) const;
+  /// A live child of this machine that may run `kind`; nullopt: there is none.
+  std::optional<ChildIndex> least_loaded_local(TaskKind kind);
+  /// Holds a token for an allocation; what is answered to none is given back.
+  class Allocating {
+   public:
+    explicit Allocating(Node& node) : node_(node), token_(node.begin_allocation()) {}
+    ~Allocating() { node_.end_allocation(token_); }
+    Allocating(const Allocating&) = delete;
+    Allocating& operator=(const Allocating&) = delete;
+    std::uint64_t token() const { return token_; }
+
+   private:
+    Node& node_;
+    const std::uint64_t token_;
+  };
+  /// Has the keeper look, whatever it sleeps for. Any thread.
+  void nudge() { doorbell_.wake_keeper(); }
+  /// Copies of local tensors at remote children.
+  StagingCache& staging() { return staging_; }
+  /// What becomes of local tensors at that child, where the task does not say.
+  Stage stage_of(ChildIndex child) const;
+  /// A live Worker child, the least loaded: local, or remote where local tensors are copied to it.
+  std::optional<ChildIndex> least_loaded_stageable(Stage asked);
+  /// The answer that `child` has given, once.
+  std::optional<Result<TensorDesc>> take_allocation(ChildIndex child, std::uint64_t token);
 
   /// This node and everything below, as far as it answers within `budget`.
   NodeInfo info(std::chrono::nanoseconds budget);
@@ -146,6 +187,13 @@ class Node final : public std::enable_shared_from_this<Node>,
   void end_runs(const Status& why);
   void end_children(const Status& why);
   bool all_gone() const;
+  // node_remote.cc
+  Status make_remote_child(std::size_t index);
+  Status open_sessions();
+  std::optional<ChildIndex> least_loaded(FunctionRef<bool(ChildIndex)> eligible);
+  SessionManifest manifest_of(const Child& child) const;
+  std::uint64_t begin_allocation();
+  void end_allocation(std::uint64_t token);
   // node_info.cc
   NodeInfo child_info(const Child& child) const;
   void collect_stats(std::vector<NodeInfo>& children, std::chrono::nanoseconds budget);
@@ -195,13 +243,21 @@ class Node final : public std::enable_shared_from_this<Node>,
   std::mutex contexts_mutex_;
   std::vector<std::shared_ptr<RunContext>> contexts_;  // free ones
 
-  struct ChipRelease {
-    ChildIndex chip;
+  struct Release {
+    ChildIndex child;
     BufferId id;
   };
   std::mutex releases_mutex_;
-  std::vector<ChipRelease> releases_;
+  std::vector<Release> releases_;
   std::atomic<bool> releases_pending_{false};
+
+  StagingCache staging_;
+  bool has_remotes_ = false;
+  MonotonicNs start_until_ns_ = 0;
+  std::uint32_t local_turn_ = 0;  // guarded by drive
+  std::mutex allocations_mutex_;
+  std::uint64_t allocation_token_ = 0;
+  std::map<std::uint64_t, std::optional<Result<TensorDesc>>> allocations_;  // by token
 
   std::mutex stats_mutex_;  // one info() at a time
   std::uint64_t stats_token_ = 0;

@@ -8,6 +8,7 @@
 #include "api/node.h"
 #include "api/node_child.h"
 #include "observe/node_stats.h"
+#include "remote/remote_endpoint.h"
 
 namespace echelon::detail {
 namespace {
@@ -19,7 +20,7 @@ std::string kind_name(ChildKind kind) {
   return std::string(to_string(kind));
 }
 
-std::string state_of(const LocalEndpoint& endpoint) {
+std::string state_of(const TreeChild& endpoint) {
   if (endpoint.down()) return fmt::format("down: {}", endpoint.down_status().info().message);
   return "ready";
 }
@@ -27,7 +28,6 @@ std::string state_of(const LocalEndpoint& endpoint) {
 }  // namespace
 
 NodeInfo Node::child_info(const Child& child) const {
-  const ChannelCounters counters = child.endpoint->channel().counters();
   NodeInfo info;
   info.name = child.plan.name;
   info.path = child.path;
@@ -35,12 +35,9 @@ NodeInfo Node::child_info(const Child& child) const {
   info.level = child.plan.level;
   info.state = state_of(*child.endpoint);
   info.pid = child.endpoint->pid();
-  info.tasks = counters.tasks_done + counters.tasks_failed;
-  info.tasks_failed = counters.tasks_failed;
-  info.busy = std::chrono::nanoseconds(counters.busy_ns);
+  if (child.remote != nullptr) info.host = child.remote->host();
   info.up = std::chrono::nanoseconds(env_.now_ns() - started_ns_);
-  info.bytes_in = counters.bytes_in;
-  info.bytes_out = counters.bytes_out;
+  child.endpoint->add_counters(info);
   return info;
 }
 
@@ -49,7 +46,7 @@ void Node::collect_stats(std::vector<NodeInfo>& children, std::chrono::nanosecon
   const std::uint64_t token = ++stats_token_;
   std::vector<std::size_t> asked;
   for (std::size_t i = 0; i < children_.size(); ++i) {
-    LocalEndpoint& endpoint = *children_[i]->endpoint;
+    TreeChild& endpoint = *children_[i]->endpoint;
     if (children_[i]->plan.kind == ChildKind::kWorker && !endpoint.down() &&
         endpoint.request_stats(token)) {
       asked.push_back(i);
@@ -59,7 +56,7 @@ void Node::collect_stats(std::vector<NodeInfo>& children, std::chrono::nanosecon
   while (!asked.empty() && env_.now_ns() < deadline) {
     const FutexWaiter bell = doorbell_.waiter(DoorbellSleeper::kKeeper);
     std::erase_if(asked, [&](std::size_t i) {
-      LocalEndpoint& endpoint = *children_[i]->endpoint;
+      TreeChild& endpoint = *children_[i]->endpoint;
       endpoint.tick(env_.now_ns());
       const auto reply = endpoint.take_stats_reply();
       if (!reply.has_value()) return endpoint.down();

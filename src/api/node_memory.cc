@@ -9,6 +9,7 @@
 
 #include "api/node.h"
 #include "api/throw_status.h"
+#include "remote/remote_endpoint.h"
 
 namespace echelon::detail {
 namespace {
@@ -75,7 +76,7 @@ class ChipBuffer final : public Buffer {
  private:
   void give_back() override {
     (void)pool_->pool->free(id()).ok();
-    if (const std::shared_ptr<Node> node = node_.lock()) node->release_chip_buffer(chip_, id());
+    if (const std::shared_ptr<Node> node = node_.lock()) node->release_buffer_at(chip_, id());
   }
 
   const std::shared_ptr<OwnPool> pool_;
@@ -147,6 +148,10 @@ Status NodeMemory::check_usable_here(const Buffer& buffer, std::size_t argument)
   }
   ECHELON_RETURN_IF_ERROR(buffer.check_usable());
   if (buffer.lent() || buffer.issuer() == own_->pool->issuer()) return {};
+  const bool below = std::any_of(remotes_.begin(), remotes_.end(), [&](const auto* remote) {
+    return remote->pool() == buffer.issuer();
+  });
+  if (below) return {};
   return Status::error(
       Code::kInvalidArgument, Reason::kForeignHandle,
       fmt::format("tensor argument {} belongs to another Worker: {}", argument, buffer.describe()));

@@ -17,6 +17,10 @@
 #include "process/worker_pools.h"
 #include "shm/pool.h"
 
+namespace echelon {
+class RemoteEndpoint;
+}
+
 namespace echelon::detail {
 
 class Node;
@@ -44,6 +48,8 @@ class NodeMemory {
   /// `pools` must outlive it.
   NodeMemory(std::shared_ptr<OwnPool> own, WorkerPools& pools);
 
+  /// Before the first task: buffers that a remote child's session has named are this Worker's, too.
+  void add_remote(const RemoteEndpoint& endpoint) { remotes_.push_back(&endpoint); }
   /// Before the first task. Chips are told of what they may forget through `node`.
   void add_chip(ChildIndex child, Uid uid, std::string path, std::weak_ptr<Node> node);
 
@@ -72,6 +78,7 @@ class NodeMemory {
   const std::shared_ptr<OwnPool> own_;
   WorkerPools& pools_;
   std::vector<Chip> chips_;
+  std::vector<const RemoteEndpoint*> remotes_;
 };
 
 }  // namespace echelon::detail

@@ -16,6 +16,7 @@
 #include "chip/image_push.h"
 #include "process/child_connection.h"
 #include "process/liveness.h"
+#include "remote/remote_endpoint.h"
 
 namespace echelon::detail {
 namespace {
@@ -54,12 +55,15 @@ Status Node::start(const std::function<void(std::string_view)>& progress,
                            Segment::create("echelon-doorbell", sizeof(DoorbellData), unforked));
   doorbell_ = Doorbell(*reinterpret_cast<DoorbellData*>(doorbell_segment_.data()));
   driver_ = std::make_unique<Driver>(*this, doorbell_, env_);
+  start_until_ns_ = env_.now_ns() + ns(options_.start_deadline);
   const auto undo = [this] {
     closing_.store(true, std::memory_order_relaxed);
     if (spawner_ != nullptr) end_children({});
   };
   Status status = spawn_children();
   try {
+    // After the fork: a transport has threads.
+    if (status.ok() && has_remotes_) status = open_sessions();
     if (status.ok()) status = await_ready(progress, check_wait);
   } catch (...) {
     undo();
@@ -70,7 +74,10 @@ Status Node::start(const std::function<void(std::string_view)>& progress,
     return status;
   }
   for (const auto& child : children_) {
-    engine_.add_child({child->plan.name, child->plan.kind, kWindowMax}, *child->endpoint);
+    const bool remote = child->remote != nullptr;
+    const std::uint32_t window = remote ? kRemoteWindow : std::uint32_t{kWindowMax};
+    engine_.add_child({child->plan.name, child->plan.kind, window}, *child->endpoint);
+    if (remote) memory_.add_remote(*child->remote);
   }
   started_ns_ = env_.now_ns();
   open_registrar();
@@ -116,7 +123,7 @@ Status Node::spawn_children() {
   // Workers first: they have children to start themselves, while the others are being made.
   for (const bool workers : {true, false}) {
     for (const auto& child : children_) {
-      if ((child->plan.kind == ChildKind::kWorker) != workers) continue;
+      if ((child->plan.kind == ChildKind::kWorker) != workers || child->remote != nullptr) continue;
       ECHELON_RETURN_IF_ERROR(spawn_child(*child));
     }
   }
@@ -125,6 +132,7 @@ Status Node::spawn_children() {
 
 Status Node::make_child(std::size_t index) {
   const ChildPlan& plan = options_.children[index];
+  if (plan.remote != nullptr) return make_remote_child(index);
   auto child = std::make_unique<Child>();
   child->plan = plan;
   child->uid = Uid{env_.random_nonzero()};
@@ -144,8 +152,10 @@ Status Node::make_child(std::size_t index) {
   ECHELON_ASSIGN_OR_RETURN(FdPair sockets, create_socketpair());
   auto edge = std::make_unique<TreeEdge>(std::move(sockets.first), memory_.own().pool->issuer(),
                                          memory_.pools());
-  child->endpoint = std::make_unique<LocalEndpoint>(options, std::move(channel), std::move(edge),
-                                                    *spawner_, env_);
+  auto local = std::make_unique<LocalEndpoint>(options, std::move(channel), std::move(edge),
+                                               *spawner_, env_);
+  child->local = local.get();
+  child->endpoint = std::move(local);
   child->edge_end = std::move(sockets.second);
   if (plan.kind == ChildKind::kChip) {
     memory_.add_chip(options.index, child->uid, child->path, weak_from_this());
@@ -157,7 +167,7 @@ Status Node::make_child(std::size_t index) {
 Status Node::spawn_child(Child& child) {
   const bool chip = child.plan.kind == ChildKind::kChip;
   ChildSpec spec;
-  spec.index = child.endpoint->options().index;
+  spec.index = child.local->options().index;
   spec.uid = child.uid;
   spec.kind = child.plan.kind;
   spec.path = child.path;
@@ -165,7 +175,7 @@ Status Node::spawn_child(Child& child) {
   if (chip) {
     ECHELON_ASSIGN_OR_RETURN(spec.arguments, chip_start(child.plan.chip));
   }
-  const ChildFds fds{child.endpoint->channel().fd(), child.edge_end.get(), doorbell_segment_.fd()};
+  const ChildFds fds{child.local->channel().fd(), child.edge_end.get(), doorbell_segment_.fd()};
   ECHELON_RETURN_IF_ERROR(spawner_->spawn(spec, fds));
   // From here the child alone holds its end, so that a push to a dead one fails instead of waiting.
   child.edge_end.reset();
@@ -193,7 +203,7 @@ Status Node::push_images(Child& child) {
     const Callable& callable = *callables().at(CallableSlot{slot});
     if (callable.kind != TaskKind::kChip) continue;
     ECHELON_RETURN_IF_ERROR(
-        push_image(child.endpoint->edge().fd(), CallableSlot{slot}, callable.image->image, true));
+        push_image(child.local->edge().fd(), CallableSlot{slot}, callable.image->image, true));
   }
   return {};
 }
@@ -218,7 +228,7 @@ bool Node::all_ready(Status& failure, std::string& waiting_for) const {
 
 Status Node::await_ready(const std::function<void(std::string_view)>& progress,
                          const std::function<void()>& check_wait) {
-  const MonotonicNs deadline = env_.now_ns() + ns(options_.start_deadline);
+  const MonotonicNs deadline = start_until_ns_;
   MonotonicNs ask_ns = env_.now_ns() + kWaitSliceNs;
   std::string told;
   for (;;) {
@@ -239,11 +249,18 @@ Status Node::await_ready(const std::function<void(std::string_view)>& progress,
       ask_ns = now + kWaitSliceNs;
     }
     if (now >= deadline) {
-      std::vector<LocalEndpoint*> endpoints;
+      std::vector<TreeChild*> endpoints;
       for (const auto& child : children_) endpoints.push_back(child->endpoint.get());
       return not_ready_error(endpoints, options_.start_deadline);
     }
-    (void)futex_wait(*bell.word, bell.expected, check_wait ? std::min(deadline, ask_ns) : deadline);
+    // Those that are ready already have to be heard of, and to hear of us.
+    MonotonicNs until = check_wait ? std::min(deadline, ask_ns) : deadline;
+    for (const auto& child : children_) {
+      if (child->remote == nullptr) continue;
+      const MonotonicNs again = child->remote->tick(now);
+      if (again != 0) until = std::min(until, again);
+    }
+    (void)futex_wait(*bell.word, bell.expected, until);
   }
 }
 
@@ -278,11 +295,27 @@ void Node::end_children(const Status& why) {
   const milliseconds patience = kill_after(options_.level);
   spawner_->begin_shutdown(patience);
   const MonotonicNs deadline = env_.now_ns() + ns(patience) + ns(kReapBudget);
+  for (const auto& child : children_) {
+    if (child->link != nullptr) child->link->end(why);
+  }
   {
     const std::lock_guard lock(spawner_mutex_);
     (void)spawner_->reap_until(deadline, *this).ok();
     relay_.drain_until(env_.now_ns() + ns(kPrintBudget), env_);
   }
+  for (const auto& child : children_) {
+    if (child->link != nullptr) child->link->end_until(deadline);
+  }
+  // What they held ends now; nothing more can be heard of them.
+  const Status end = why.ok() ? Status::error(Code::kCancelled, Reason::kCancelled,
+                                              fmt::format("{} ends", options_.path))
+                              : why;
+  auto give_up = [&](MonotonicNs) {
+    for (const auto& child : children_) {
+      if (child->remote != nullptr) child->remote->terminate(end);
+    }
+  };
+  driver_->apply(give_up);
   // Whoever drives meanwhile looks again; if nobody does, this does.
   driver_->kick();
   driver_->look();

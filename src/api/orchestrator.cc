@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "api/callable_lookup.h"
 #include "api/node.h"
 #include "api/run_context.h"
 #include "api/throw_status.h"
@@ -33,15 +36,23 @@ RunContext& run_of(const std::shared_ptr<RunContext>& run) {
 
 void TaskHandle::wait() const {
   run_of(run_).wait_task(TaskId{id_});
+  if (back_ == nullptr) return;
+  for (const std::uint64_t id : *back_) run_->wait_task(TaskId{id});
 }
 bool TaskHandle::wait_until(std::chrono::steady_clock::time_point deadline) const {
   const auto ns = deadline.time_since_epoch().count();
   const bool for_ever = deadline == std::chrono::steady_clock::time_point::max();
-  return run_of(run_).wait_task_until(TaskId{id_},
-                                      for_ever ? 0 : static_cast<MonotonicNs>(ns > 1 ? ns : 1));
+  const auto until = for_ever ? 0 : static_cast<MonotonicNs>(ns > 1 ? ns : 1);
+  if (!run_of(run_).wait_task_until(TaskId{id_}, until)) return false;
+  return back_ == nullptr || std::all_of(back_->begin(), back_->end(), [&](std::uint64_t id) {
+           return run_->wait_task_until(TaskId{id}, until);
+         });
 }
 bool TaskHandle::done() const {
-  return run_of(run_).task_done(TaskId{id_});
+  if (!run_of(run_).task_done(TaskId{id_})) return false;
+  return back_ == nullptr || std::all_of(back_->begin(), back_->end(), [&](std::uint64_t id) {
+           return run_->task_done(TaskId{id});
+         });
 }
 std::string TaskHandle::describe() const {
   return run_ == nullptr ? "empty" : run_->describe_task(TaskId{id_});
@@ -111,6 +122,30 @@ Tensor Orchestrator::alloc(Shape shape, DType dtype) {
 Tensor Orchestrator::chip_tensor(std::size_t chip, Shape shape, DType dtype) {
   const WorkerId id = run_->node().child(ChildKind::kChip, chip);
   return run_->node().memory().allocate_on_chip(ChildIndex{id.value}, shape, dtype);
+}
+
+Tensor Orchestrator::remote_tensor(WorkerId worker, Shape shape, DType dtype) {
+  return run_->remote_tensor(worker, shape, dtype);
+}
+
+namespace {
+
+detail::CallableRef find(RunContext& run, TaskKind kind, std::string_view name) {
+  detail::Node& node = run.node();
+  return detail::value_or_throw(
+      detail::look_up(node.callables(), node.late(), kind, name, node.path()));
+}
+
+}  // namespace
+
+SubHandle Orchestrator::find_sub(std::string_view name) const {
+  return SubHandle(find(*run_, TaskKind::kSub, name));
+}
+OrchHandle Orchestrator::find_orch(std::string_view name) const {
+  return OrchHandle(find(*run_, TaskKind::kOrch, name));
+}
+ChipHandle Orchestrator::find_chip(std::string_view name) const {
+  return ChipHandle(find(*run_, TaskKind::kChip, name));
 }
 
 Scope Orchestrator::scope(std::string_view name) {

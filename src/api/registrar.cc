@@ -48,7 +48,7 @@ void Registrar::open(Options options) {
   const std::lock_guard lock(mutex_);
   options_ = std::move(options);
   std::vector<ChildKind> kinds;
-  for (const LocalEndpoint* child : options_.children) kinds.push_back(child->options().kind);
+  for (const TreeChild* child : options_.children) kinds.push_back(child->kind());
   outgoing_.resize(kinds.size());
   ChildAnswer self{AnswerOutcome::kReady, ::getpid(), options_.path, ""};
   RegistrationOutputs& outputs = *this;
@@ -67,10 +67,9 @@ void Registrar::close() {
   answered_.notify_all();
 }
 
-void Registrar::connect(TreeEdge* edge, ControlServer* control) {
+void Registrar::connect(RegistrationUplink* uplink) {
   const std::lock_guard lock(mutex_);
-  edge_ = edge;
-  control_ = control;
+  uplink_ = uplink;
 }
 
 // --- the root
@@ -160,7 +159,7 @@ std::vector<std::string> Registrar::unconfirmed(std::uint64_t serial) const {
   std::vector<std::string> paths;
   if (closed_) return paths;
   for (const ChildIndex child : protocol_->unconfirmed(serial)) {
-    paths.push_back(options_.children[child.value]->options().path);
+    paths.push_back(options_.children[child.value]->path());
   }
   return paths;
 }
@@ -179,7 +178,7 @@ void Registrar::tell_confirmed(std::unique_lock<std::mutex>& lock) {
 
 void Registrar::on_register(std::uint64_t token, const RegisterFrame& frame) {
   const std::lock_guard lock(mutex_);
-  auto request = with_payload(frame, *edge_);
+  auto request = with_payload(frame, *uplink_);
   if (!request.ok()) {
     return answer_up(FrameKind::kRegisterReply, token,
                      refusal(options_.path, request.status().info().message));
@@ -231,7 +230,7 @@ MonotonicNs Registrar::attend(MonotonicNs now) {
 std::size_t Registrar::take_replies() {
   std::size_t taken = 0;
   for (std::uint32_t i = 0; i < options_.children.size(); ++i) {
-    LocalEndpoint& child = *options_.children[i];
+    TreeChild& child = *options_.children[i];
     const ChildIndex index{i};
     child.read_answers();
     for (auto& reply : child.take_registration_replies()) {
@@ -276,8 +275,8 @@ void Registrar::flush() {
     while (!waiting.empty() && try_send(ChildIndex{i}, waiting.front())) waiting.pop_front();
   }
   wakes_.wake();
-  while (!upward_.empty() && control_ != nullptr &&
-         control_->answer(upward_.front().kind, upward_.front().token, upward_.front().body)) {
+  while (!upward_.empty() && uplink_ != nullptr &&
+         uplink_->answer(upward_.front().kind, upward_.front().token, upward_.front().body)) {
     upward_.pop_front();
   }
 }
@@ -303,7 +302,7 @@ void Registrar::send(ChildIndex child, Outgoing outgoing) {
 
 /// False: the child has to read first. To one that is down nothing is sent, as it will be told.
 bool Registrar::try_send(ChildIndex child, const Outgoing& outgoing) {
-  LocalEndpoint& to = *options_.children[child.value];
+  TreeChild& to = *options_.children[child.value];
   const DispatchResult sent =
       outgoing.request != nullptr
           ? to.request_register(outgoing.token, *outgoing.request, &wakes_)
@@ -378,7 +377,7 @@ void Registrar::remove(CallableSlot slot, std::uint64_t serial) {
 }
 
 void Registrar::answer_register(std::uint64_t asker, const SubtreeAnswer& answer) {
-  if (control_ != nullptr) return answer_up(FrameKind::kRegisterReply, asker, answer);
+  if (uplink_ != nullptr) return answer_up(FrameKind::kRegisterReply, asker, answer);
   const auto found = waiters_.find(asker);
   if (found == waiters_.end()) return;
   found->second->answer = answer;
@@ -388,15 +387,15 @@ void Registrar::answer_register(std::uint64_t asker, const SubtreeAnswer& answer
 }
 
 void Registrar::answer_unregister(std::uint64_t asker, const SubtreeAnswer& answer) {
-  if (control_ != nullptr) return answer_up(FrameKind::kUnregisterReply, asker, answer);
+  if (uplink_ != nullptr) return answer_up(FrameKind::kUnregisterReply, asker, answer);
   auto found = leaving_.extract(asker);
   if (!found.empty()) confirmed_.push_back(std::move(found.mapped()));
 }
 
 ChildAnswer Registrar::about(ChildIndex child) {
-  const LocalEndpoint& endpoint = *options_.children[child.value];
+  const TreeChild& endpoint = *options_.children[child.value];
   ChildAnswer answer;
-  answer.path = endpoint.options().path;
+  answer.path = endpoint.path();
   answer.pid = endpoint.pid();
   answer.message = silence_text(endpoint.phase());
   return answer;

@@ -24,9 +24,10 @@
 #include "api/named_callables.h"
 #include "base/env.h"
 #include "process/control_server.h"
-#include "process/local_endpoint.h"
 #include "process/registrar_thread.h"
 #include "process/registration.h"
+#include "process/registration_uplink.h"
+#include "process/tree_child.h"
 #include "shm/doorbell.h"
 #include "shm/waiter.h"
 
@@ -37,7 +38,7 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
   struct Options {
     std::string path;  // the Worker's
     const embedding::Language* language = nullptr;
-    std::vector<LocalEndpoint*> children;
+    std::vector<TreeChild*> children;
     Doorbell* doorbell = nullptr;  // the Worker's own, to have its keeper look
   };
   Registrar(LateTable& table, Env& env);
@@ -60,8 +61,8 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
   std::vector<std::string> unconfirmed(std::uint64_t serial) const;
 
   // --- a next-level Worker ------------------------------------------------------------------
-  /// Before the first frame from above; nullptr before `control` ends.
-  void connect(TreeEdge* edge, ControlServer* control);
+  /// Before the first frame from above; nullptr before `uplink` ends.
+  void connect(RegistrationUplink* uplink);
   void on_register(std::uint64_t token, const RegisterFrame& frame) override;
   void on_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial) override;
 
@@ -136,11 +137,10 @@ class Registrar final : public RegistrationHooks, private RegistrationOutputs {
   std::deque<Upward> upward_;                               // likewise
   std::map<std::uint64_t, std::shared_ptr<const LoadedLibrary>> libraries_;  // by serial
   // Who looks for answers, so that those who give them need wake nobody.
-  bool caller_looks_ = false;  // one of those in register_here()
-  bool keeper_looks_ = false;  // it comes back within kTryAgainNs
-  SpinPolicy spin_;            // of the caller who looks
-  TreeEdge* edge_ = nullptr;
-  ControlServer* control_ = nullptr;
+  bool caller_looks_ = false;             // one of those in register_here()
+  bool keeper_looks_ = false;             // it comes back within kTryAgainNs
+  SpinPolicy spin_;                       // of the caller who looks
+  RegistrationUplink* uplink_ = nullptr;  // nullptr: the root
 
   std::mutex noted_mutex_;  // taken while the Worker is driven: for a moment only
   std::vector<std::uint64_t> noted_drained_;

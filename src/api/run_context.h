@@ -59,10 +59,15 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
                     const SubmitOptions& options);
   std::vector<TaskHandle> submit_group(TaskKind kind, const CallableRef& ref,
                                        std::span<const Args> args, const GroupOptions& options);
+  /// A handle of `task` that ends with the last of `back`, and whose outputs are these.
+  TaskHandle joined(const TaskHandle& task, std::shared_ptr<std::vector<Tensor>> outputs,
+                    std::span<const TaskHandle> back) const;
   TaskHandle copy(const Tensor& dst, const Tensor& src, const SubmitOptions& options);
   /// A tensor of the Worker's own memory. Waits while there is too little and tasks in flight hold
   /// some that nobody else does.
   Tensor allocate(const Shape& shape, DType dtype);
+  /// A tensor in the memory of a remote Worker.
+  Tensor remote_tensor(WorkerId worker, const Shape& shape, DType dtype);
   std::uint32_t open_scope(std::string_view name);
   /// Nothing where it has ended already, with one around it.
   void close_scope(std::uint32_t scope);
@@ -107,6 +112,8 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   void add_tensors(PreparedTask& prepared, const Args& args, TaskKind kind, const TaskPlace& place,
                    Outputs& outputs);
   void add_tensor(PreparedTask& prepared, const Tensor& tensor, Tag tag);
+  /// See Buffer::note_write(): after the submit; add_tensor() does it before.
+  void note_written(const PreparedTask& prepared) const;
   Tensor allocate_output(const ArgTensor& given, TaskKind kind,
                          const std::optional<WorkerId>& worker);
   /// The config with this scope. Throws as check_config().

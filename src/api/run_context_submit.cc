@@ -7,7 +7,9 @@
 
 #include "api/node.h"
 #include "api/prepared_task.h"
+#include "api/remote_memory.h"
 #include "api/run_context.h"
+#include "api/staging.h"
 #include "api/tensor_state.h"
 #include "api/throw_status.h"
 #include "api/wait_announced.h"
@@ -80,11 +82,23 @@ void RunContext::add_tensor(PreparedTask& prepared, const Tensor& tensor, Tag ta
   access.only_at = buffer.only_child();
   if (!buffer.try_pin()) throw_if_error(buffer.check_usable());
   access.pin = reinterpret_cast<std::uint64_t>(&buffer);
+  if (node_->has_remotes() && allows(access_for(tag), Access::kWrite)) buffer.note_write();
   prepared.accesses.push_back(access);
+}
+
+void RunContext::note_written(const PreparedTask& prepared) const {
+  if (!node_->has_remotes()) return;
+  for (const TaskAccess& access : prepared.accesses) {
+    if (!allows(access_for(access.tag), Access::kWrite)) continue;
+    reinterpret_cast<Buffer*>(access.pin)->note_write();
+  }
 }
 
 Tensor RunContext::allocate_output(const ArgTensor& given, TaskKind kind,
                                    const std::optional<WorkerId>& worker) {
+  if (kind == TaskKind::kOrch && worker && node_->remote(ChildIndex{worker->value}) != nullptr) {
+    return remote_tensor(*worker, given.shape, given.dtype);
+  }
   if (kind == TaskKind::kChip && worker.has_value()) {
     return node_->memory().allocate_on_chip(ChildIndex{worker->value}, given.shape, given.dtype);
   }
@@ -109,6 +123,11 @@ Tensor RunContext::allocate(const Shape& shape, DType dtype) {
                    [&](MonotonicNs until) { return node_->driver().wait_until(some_left, until); });
     throw_if_error(run);
   }
+}
+
+Tensor RunContext::remote_tensor(WorkerId worker, const Shape& shape, DType dtype) {
+  check_alive();
+  return allocate_remote(*node_, ChildIndex{worker.value}, shape, dtype, false);
 }
 
 void RunContext::prepare(PreparedTask& prepared, TaskKind kind, const CallableRef& ref,
@@ -147,6 +166,8 @@ void RunContext::prepare(PreparedTask& prepared, TaskKind kind, const CallableRe
                 "submit: a task in `after` belongs to another run; order runs by waiting for them");
     }
     prepared.after.push_back(TaskId{handle.id_});
+    if (handle.back_ == nullptr) continue;
+    for (const std::uint64_t id : *handle.back_) prepared.after.push_back(TaskId{id});
   }
   spec.after = prepared.after;
   if (ref.serial != 0) use_late(prepared, kind, ref);
@@ -180,6 +201,7 @@ void RunContext::add_tensors(PreparedTask& prepared, const Args& args, TaskKind 
       outputs->push_back(allocate_output(given, kind, place.worker));
       add_tensor(prepared, outputs->back(), static_cast<Tag>(given.tag));
     }
+    throw_if_error(settle_place(*node_, kind, prepared.accesses, prepared.spec.worker));
   } catch (...) {
     prepared.unpin();
     throw;
@@ -229,6 +251,9 @@ Status RunContext::try_submit_when_room(FunctionRef<Status(MonotonicNs)> submit)
 TaskHandle RunContext::submit(TaskKind kind, const CallableRef& ref, const Args& args,
                               const SubmitOptions& options) {
   check_alive();
+  if (const auto worker = Staging::worker_for(*node_, kind, args, options)) {
+    return Staging(*this, *worker, options).submit(ref, args);
+  }
   PreparedTask& prepared = scratch(0);
   const TaskPlace place{options.worker, options.after, options.deadline};
   Outputs outputs;
@@ -246,6 +271,7 @@ TaskHandle RunContext::submit(TaskKind kind, const CallableRef& ref, const Args&
   };
   auto unpin = [&prepared] { prepared.unpin(); };
   submit_when_room(submit_now, unpin);
+  note_written(prepared);
   return handle(id, std::move(outputs));
 }
 
@@ -285,6 +311,7 @@ std::vector<TaskHandle> RunContext::submit_group(TaskKind kind, const CallableRe
   std::vector<TaskId> ids(args.size());
   auto submit_now = [&](MonotonicNs now) { return node_->engine().submit_group(specs, ids, now); };
   submit_when_room(submit_now, unpin_all);
+  for (std::size_t i = 0; i < args.size(); ++i) note_written(*scratch_[i]);
   std::vector<TaskHandle> handles;
   for (std::size_t i = 0; i < ids.size(); ++i)
     handles.push_back(handle(ids[i], std::move(outputs[i])));
@@ -297,6 +324,16 @@ TaskHandle RunContext::handle(TaskId id, Outputs outputs) {
   result.run_ = shared_from_this();
   result.id_ = id.value;
   result.outputs_ = std::move(outputs);
+  return result;
+}
+
+TaskHandle RunContext::joined(const TaskHandle& task, Outputs outputs,
+                              std::span<const TaskHandle> back) const {
+  TaskHandle result = task;
+  result.outputs_ = std::move(outputs);
+  auto ids = std::make_shared<std::vector<std::uint64_t>>();
+  for (const TaskHandle& one : back) ids->push_back(one.id_);
+  if (!ids->empty()) result.back_ = std::move(ids);
   return result;
 }
 

@@ -20,7 +20,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 Status make_named(const RegisterRequest& request, Callable& callable) {
   const std::string_view name = text_of(request.payload->bytes());
   ECHELON_ASSIGN_OR_RETURN(NamedFunction function, find_named(callable.kind, name));
-  callable.keeps = std::move(function.keeps);
+  callable.library = std::move(function.library);
   callable.sub = std::move(function.sub);
   callable.orch = std::move(function.orch);
   return {};
@@ -66,11 +66,20 @@ std::string identity_of(RegisteredKind kind, embedding::Form form, const Digest&
                                    static_cast<unsigned>(form), to_hex(payload))));
 }
 
+std::string digest_of(const Callable& callable) {
+  if (!callable.shipped) return callable.digest;
+  const RegisteredKind kind = callable.kind == TaskKind::kOrch   ? RegisteredKind::kOrch
+                              : callable.kind == TaskKind::kChip ? RegisteredKind::kChip
+                                                                 : RegisteredKind::kSub;
+  return identity_of(kind, callable.form, *callable.shipped);
+}
+
 Callable describe_callable(const RegisterRequest& request) {
   Callable callable;
   callable.kind = task_kind(request.kind);
   callable.name = request.name;
-  callable.digest = identity_of(request.kind, request.form, request.digest);
+  callable.form = request.form;
+  callable.shipped = request.digest;
   return callable;
 }
 

@@ -19,6 +19,10 @@ Callable describe_callable(const RegisterRequest& request);
 /// digest differs, there is no such function, the language's own message.
 Result<Callable> make_callable(const RegisterRequest& request, const embedding::Language* language);
 
+/// Hex SHA-256 of its descriptor. Taken when an error asks for it: each of a host's processes would
+/// take it while whoever registers waits for all of them.
+std::string digest_of(const Callable& callable);
+
 /// SHA-256 of what a shipped callable is: its kind, its form, its payload's digest.
 std::string identity_of(RegisteredKind kind, embedding::Form form, const Digest& payload);
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "api/shipped_callable.h"
 #include "chip/strided.h"
 
 namespace echelon::detail {
@@ -74,7 +75,7 @@ ErrorInfo located(ErrorInfo info, const std::string& path, const Callable* calla
   }
   if (info.callable.empty() && callable != nullptr) {
     info.callable = callable->name;
-    info.digest = callable->digest;
+    info.digest = digest_of(*callable);
   }
   if (info.phase == Phase::kNone) info.phase = Phase::kRunning;
   if (info.cause == Cause::kNone) {

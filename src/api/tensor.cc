@@ -183,6 +183,7 @@ detail::ViewLayout Tensor::layout(const detail::ViewRequest& request) const {
   detail::throw_if_error(state.buffer->check_usable());
   const Access want = request.writable ? Access::kWrite : Access::kRead;
   detail::check_view(state.desc, request);
+  if (request.writable) state.buffer->note_writable_view();
   return detail::make_layout(state.desc,
                              detail::value_or_throw(state.buffer->address(state.desc, want)));
 }

@@ -47,7 +47,9 @@ void check_name(const std::string& name) {
   throw_new(Code::kInvalidArgument, Reason::kWrongLevel, std::move(message));
 }
 
-WorkerOptions checked(WorkerOptions options) {
+}  // namespace
+
+WorkerOptions detail::checked(WorkerOptions options) {
   const int level = options.level;
   if (level < 2 || level > kLevelMax) {
     throw_wrong_level(
@@ -81,13 +83,12 @@ WorkerOptions checked(WorkerOptions options) {
   return options;
 }
 
-}  // namespace
-
 // --- making the tree
 // --------------------------------------------------------------------------------
 
 Worker::Worker(WorkerOptions options)
-    : state_(std::make_shared<State>(checked(std::move(options)), SystemEnv().random_nonzero())) {}
+    : state_(std::make_shared<State>(detail::checked(std::move(options)),
+                                     SystemEnv().random_nonzero())) {}
 
 Worker::Worker(Worker&&) noexcept = default;
 
@@ -117,18 +118,8 @@ WorkerId Worker::add_worker(Worker& child) {
   state().check_here("add_worker");
   State& below = child.state();
   const std::scoped_lock lock(state().mutex);
-  const int level = state().options.level;
   const std::string& name = below.options.name;
-  if (level < 4) {
-    throw_wrong_level(
-        fmt::format("add_worker: {} is at level {}; Workers below it need level 4 or more",
-                    state().options.name, level));
-  }
-  if (below.options.level < 3 || below.options.level >= level) {
-    throw_wrong_level(
-        fmt::format("add_worker: {} is at level {}; below {} (level {}) belong levels 3 to {}",
-                    name, below.options.level, state().options.name, level, level - 1));
-  }
+  state().check_below("add_worker", name, below.options.level);
   if (below.life != State::Life::kNew) {
     throw_new(Code::kFailedPrecondition, Reason::kWrongState,
               fmt::format("add_worker: {} has been started already; add it before", name));
@@ -137,21 +128,10 @@ WorkerId Worker::add_worker(Worker& child) {
     throw_new(Code::kFailedPrecondition, Reason::kWrongState,
               fmt::format("add_worker: {} has a parent already ({})", name, below.path()));
   }
-  if (state().frozen) {
-    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
-              fmt::format("add_worker: {} is running; add children before start()",
-                          state().options.name));
-  }
-  const auto& siblings = state().children;
-  if (std::any_of(siblings.begin(), siblings.end(),
-                  [&](const auto& sibling) { return sibling->options.name == name; })) {
-    throw_bad_argument(fmt::format("add_worker: {} has a child called {} already; give them names",
-                                   state().options.name, name));
-  }
+  state().check_room_below("add_worker", name);
   below.has_parent = true;
   below.parent = state_;
-  state().children.push_back(child.state_);
-  return WorkerId{static_cast<std::uint32_t>(state().sub_worker_count() + siblings.size() - 1)};
+  return state().adopt(child.state_);
 }
 
 SubHandle Worker::register_sub_function(std::string_view name, std::function<void(Task&)> fn,
@@ -171,6 +151,37 @@ OrchHandle Worker::register_orch_function(std::string_view name,
   callable.name = name;
   callable.orch = std::move(fn);
   return OrchHandle(state().add(std::move(callable)));
+}
+
+void Worker::State::check_below(const char* call, const std::string& name, int below) const {
+  const int level = options.level;
+  if (level < 4) {
+    throw_wrong_level(fmt::format("{}: {} is at level {}; Workers below it need level 4 or more",
+                                  call, options.name, level));
+  }
+  if (below < 3 || below >= level) {
+    throw_wrong_level(
+        fmt::format("{}: {} is at level {}; below {} (level {}) belong levels 3 to {}", call, name,
+                    below, options.name, level, level - 1));
+  }
+}
+
+void Worker::State::check_room_below(const char* call, const std::string& name) const {
+  if (frozen) {
+    throw_new(Code::kFailedPrecondition, Reason::kWrongState,
+              fmt::format("{}: {} is running; add children before start()", call, options.name));
+  }
+  if (std::any_of(children.begin(), children.end(),
+                  [&](const auto& sibling) { return sibling->options.name == name; })) {
+    throw_bad_argument(fmt::format("{}: {} has a child called {} already; give them names", call,
+                                   options.name, name));
+  }
+}
+
+WorkerId Worker::State::adopt(std::shared_ptr<State> child) {
+  children.push_back(std::move(child));
+  return WorkerId{
+      static_cast<std::uint32_t>(sub_worker_count() + options.chips.size() + children.size() - 1)};
 }
 
 // --- life

@@ -40,12 +40,6 @@ void check_text(RegisteredKind kind, std::string_view name) {
                                  to_string(kind), name.size(), kCallableNameBytesMax));
 }
 
-/// What this process knows by that name.
-detail::NamedFunction named(RegisteredKind kind, std::string_view name) {
-  check_text(kind, name);
-  return detail::value_or_throw(detail::find_named(detail::task_kind(kind), name));
-}
-
 Reason reason_of(AnswerOutcome outcome) {
   return outcome == AnswerOutcome::kReady ? Reason::kNone : Reason::kRegistration;
 }
@@ -139,6 +133,24 @@ Result<std::vector<std::byte>> read_library(const std::string& path) {
   }
   const auto bytes = std::as_bytes(std::span(text));
   return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
+std::string file_name(const std::string& path) {
+  return path.substr(path.find_last_of('/') + 1);
+}
+
+/// To be inherited; on another host it is found by this name, too.
+detail::Callable named_callable(TaskKind kind, std::string_view name) {
+  auto named = detail::value_or_throw(detail::find_named(kind, name));
+  detail::Callable callable;
+  callable.kind = kind;
+  callable.name = name;
+  callable.library = std::move(named.library);
+  callable.sub = std::move(named.sub);
+  callable.orch = std::move(named.orch);
+  callable.form = embedding::Form::kName;
+  callable.payload = text_payload(name);
+  return callable;
 }
 
 }  // namespace
@@ -333,17 +345,19 @@ void Worker::State::add_doubts(NodeInfo& tree) {
 // ------------------------------------------------------------------------------
 
 SubHandle Worker::register_sub(std::string_view name, RegisterOptions options) {
-  if (state().is_frozen()) {
-    return SubHandle(state().ship_named(RegisteredKind::kSub, name, options.timeout));
+  if (!state().is_frozen()) {
+    check_text(RegisteredKind::kSub, name);
+    return SubHandle(state().add(named_callable(TaskKind::kSub, name)));
   }
-  return register_sub_function(name, named(RegisteredKind::kSub, name).sub, options);
+  return SubHandle(state().ship_named(RegisteredKind::kSub, name, options.timeout));
 }
 
 OrchHandle Worker::register_orch(std::string_view name, RegisterOptions options) {
-  if (state().is_frozen()) {
-    return OrchHandle(state().ship_named(RegisteredKind::kOrch, name, options.timeout));
+  if (!state().is_frozen()) {
+    check_text(RegisteredKind::kOrch, name);
+    return OrchHandle(state().add(named_callable(TaskKind::kOrch, name)));
   }
-  return register_orch_function(name, named(RegisteredKind::kOrch, name).orch, options);
+  return OrchHandle(state().ship_named(RegisteredKind::kOrch, name, options.timeout));
 }
 
 ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image,
@@ -353,6 +367,7 @@ ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image,
     callable.kind = TaskKind::kChip;
     callable.name = name;
     callable.image = image.state();
+    callable.form = embedding::Form::kImage;
     return ChipHandle(state().add(std::move(callable)));
   }
   const KernelImage& kernel = image.state()->image;
@@ -368,10 +383,11 @@ ChipHandle Worker::register_chip(std::string_view name, const ChipImage& image,
 
 LibraryHandle Worker::register_library(const std::string& path, RegisterOptions options) {
   const auto bytes = detail::value_or_throw(read_library(path));
+  if (!state().is_frozen()) return LibraryHandle(state().add_library(file_name(path), bytes));
   State::Shipping what;
   what.kind = RegisteredKind::kLibrary;
   what.form = embedding::Form::kLibrary;
-  what.name = path.substr(path.find_last_of('/') + 1);
+  what.name = file_name(path);
   what.name_given = false;
   what.payload = detail::value_or_throw(Payload::make_file(bytes, MemfdUse::kExecutable));
   what.timeout = options.timeout;
@@ -398,6 +414,19 @@ detail::CallableRef Worker::ship(bool orch, const embedding::Shipment& shipment,
   return state().ship(what);
 }
 
+detail::CallableRef Worker::inherit(bool orch, embedding::Inherited function) {
+  if (orch ? !function.orch : !function.sub) {
+    throw_bad_argument("inherit: there is no function of this kind");
+  }
+  detail::Callable callable;
+  callable.kind = orch ? TaskKind::kOrch : TaskKind::kSub;
+  callable.name = function.name;
+  callable.sub = std::move(function.sub);
+  callable.orch = std::move(function.orch);
+  callable.pack = std::move(function.pack);
+  return state().add(std::move(callable));
+}
+
 bool Worker::in_running_tree() const {
   state().check_here("register");
   return state().is_frozen();
@@ -413,6 +442,14 @@ bool Worker::is_registered(const detail::CallableRef& ref) const {
   state().check_here("is_registered");
   std::vector<std::uint32_t> route;
   return state().root(route)->late->holds(ref);
+}
+
+SubHandle embedding::inherit_sub(Worker& worker, Inherited function) {
+  return SubHandle(worker.inherit(/*orch=*/false, std::move(function)));
+}
+
+OrchHandle embedding::inherit_orch(Worker& worker, Inherited function) {
+  return OrchHandle(worker.inherit(/*orch=*/true, std::move(function)));
 }
 
 SubHandle embedding::ship_sub(Worker& worker, const Shipment& shipment,

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "api/child_main.h"
+#include "api/named_callables.h"
 #include "api/throw_status.h"
 #include "api/wait_announced.h"
 
@@ -70,6 +71,28 @@ detail::CallableRef Worker::State::add(detail::Callable callable) {
                     call, options.name, callable.kind == TaskKind::kOrch ? "ORCH" : "SUB"));
   }
   return detail::value_or_throw(registrations.add(std::move(callable)));
+}
+
+detail::CallableRef Worker::State::add_library(const std::string& name,
+                                               std::span<const std::byte> file) {
+  check_here("register_library");
+  const std::lock_guard lock(mutex);
+  if (options.level == 2) {
+    throw_new(
+        Code::kFailedPrecondition, Reason::kWrongLevel,
+        fmt::format("register_library(\"{}\"): a level 2 Worker is a chip alone and runs chip "
+                    "kernels only",
+                    name));
+  }
+  if (frozen) {
+    throw_wrong_state(
+        fmt::format("register_library(\"{}\"): the tree of {} was started meanwhile; call it again",
+                    name, options.name));
+  }
+  auto payload =
+      detail::value_or_throw(Payload::make_file(file, MemfdUse::kExecutable, PayloadFork::kKept));
+  auto library = detail::value_or_throw(detail::LoadedLibrary::open(std::move(payload), name));
+  return registrations.add(detail::InheritedLibrary{name, std::move(library)});
 }
 
 bool Worker::State::has_subs() const {
@@ -139,6 +162,8 @@ std::vector<detail::ChildPlan> Worker::State::plans(MonotonicNs deadline_ns) {
     plan.kind = ChildKind::kWorker;
     plan.name = child->options.name;
     plan.level = child->options.level;
+    plan.remote = child->remote;
+    if (plan.remote != nullptr) continue;
     plan.main = [this, below = child.get(), deadline_ns](ChildBoot boot) {
       auto options_of = [&](const std::string& at) -> Result<detail::NodeOptions> {
         ECHELON_ASSIGN_OR_RETURN(below->pool,

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,13 @@
 
 namespace echelon {
 
+struct RemoteWorkerSpec;
+
+namespace detail {
+/// With its defaults filled in. Throws InvalidArgument.
+WorkerOptions checked(WorkerOptions options);
+}  // namespace detail
+
 struct Worker::State : std::enable_shared_from_this<Worker::State> {
   enum class Life : std::uint8_t { kNew, kStarted, kClosed };
 
@@ -39,6 +47,12 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   void check_here(const char* call) const;
   /// Throws WrongState for a Worker that is below another.
   void check_root(const char* call) const;
+  /// Throws InvalidArgument where no Worker of level `below` may stand below this one.
+  void check_below(const char* call, const std::string& name, int below) const;
+  /// Throws WrongState while the tree runs, InvalidArgument for a name that is taken.
+  void check_room_below(const char* call, const std::string& name) const;
+  /// A child that has passed the checks.
+  WorkerId adopt(std::shared_ptr<State> child);
   /// The node, started if it has not been yet. Throws what start() throws; WrongState after
   /// close().
   std::shared_ptr<detail::Node> running(const char* call);
@@ -51,6 +65,8 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   void close();
 
   detail::CallableRef add(detail::Callable callable);
+  /// Loads it here, to be inherited.
+  detail::CallableRef add_library(const std::string& name, std::span<const std::byte> file);
   /// worker_registration.cc: in a running tree.
   struct Shipping {
     RegisteredKind kind = RegisteredKind::kSub;
@@ -97,6 +113,8 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   mutable std::recursive_mutex mutex;
   detail::Registrations registrations;
   std::vector<std::shared_ptr<State>> children;
+  /// Of a Worker that runs on another host: nothing here but its place in the tree.
+  std::shared_ptr<const RemoteWorkerSpec> remote;
   std::weak_ptr<State> parent;
   bool has_parent = false;
   std::atomic<bool> frozen{false};

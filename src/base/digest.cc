@@ -66,12 +66,12 @@ Digest sha256(std::string_view text) {
 
 std::string to_hex(const Digest& digest) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * digest.size());
+  std::string text(2 * digest.size(), '0');
+  char* out = text.data();
   for (const std::byte byte : digest) {
     const auto value = std::to_integer<unsigned>(byte);
-    text += kDigits[value >> 4];
-    text += kDigits[value & 15];
+    *out++ = kDigits[value >> 4];
+    *out++ = kDigits[value & 15];
   }
   return text;
 }

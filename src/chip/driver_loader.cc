@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/install_folders.h"
+
 namespace echelon {
 namespace {
 
@@ -23,27 +25,6 @@ constexpr std::string_view kFileSuffix = ".so";
 
 Status driver_error(Code code, std::string message) {
   return Status::error(code, Reason::kDriver, std::move(message));
-}
-
-/// The folder of the library or executable that holds this code; empty if that is not known.
-fs::path own_folder() {
-  Dl_info info{};
-  std::error_code error;
-  // A static executable's own name may be relative to where it was started; /proc knows better.
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  if (::dladdr(reinterpret_cast<const void*>(&own_folder), &info) != 0 &&
-      info.dli_fname != nullptr && info.dli_fname[0] == '/') {
-    const fs::path real = fs::canonical(info.dli_fname, error);
-    if (!error) return real.parent_path();
-  }
-  return self.parent_path();
-}
-
-/// The prefix of an installation, or the build folder: above lib/, bin/, test/, libexec/echelon/ or
-/// a library folder with the machine's name in it (lib/x86_64-linux-gnu).
-std::vector<fs::path> prefixes() {
-  const fs::path folder = own_folder();
-  return {folder.parent_path(), folder.parent_path().parent_path(), folder};
 }
 
 std::string environment(const char* name) {
@@ -59,8 +40,7 @@ std::vector<fs::path> driver_folders() {
     if (end != at) folders.emplace_back(list.substr(at, end - at));
     at = end + 1;
   }
-  folders.push_back(own_folder() / "echelon/drivers");  // the code is in lib/ itself
-  for (const fs::path& prefix : prefixes()) folders.push_back(prefix / "lib/echelon/drivers");
+  for (fs::path& folder : library_folders("echelon/drivers")) folders.push_back(std::move(folder));
   return folders;
 }
 
@@ -196,7 +176,8 @@ Result<std::string> find_chip_executable() {
   if (const std::string folder = environment("ECHELON_LIBEXEC"); !folder.empty()) {
     places.emplace_back(fs::path(folder) / "chip");
   } else {
-    for (const fs::path& prefix : prefixes()) places.push_back(prefix / "libexec/echelon/chip");
+    for (const fs::path& prefix : install_prefixes())
+      places.push_back(prefix / "libexec/echelon/chip");
   }
   for (const fs::path& place : places) {
     if (is_file(place) && ::access(place.c_str(), X_OK) == 0) return place.string();
@@ -213,7 +194,7 @@ Result<std::string> find_include_folder() {
   if (const std::string folder = environment("ECHELON_INCLUDE"); !folder.empty()) {
     places.emplace_back(folder);
   } else {
-    for (const fs::path& prefix : prefixes()) places.push_back(prefix / "include");
+    for (const fs::path& prefix : install_prefixes()) places.push_back(prefix / "include");
 #ifdef ECHELON_SOURCE_INCLUDE
     // A build tree holds no headers of its own; an installation finds its own before this one.
     places.emplace_back(ECHELON_SOURCE_INCLUDE);

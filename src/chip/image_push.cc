@@ -30,6 +30,19 @@ Status push_image(int edge, CallableSlot slot, const KernelImage& image, bool wa
   return send_push(edge, push, image.descriptor(), wait);
 }
 
+Result<ImageFileView> read_image_file(std::span<const std::byte> file) {
+  ImageTrailerData trailer;
+  if (file.size() < sizeof trailer) return refuse(fmt::format("it has {} bytes", file.size()));
+  const std::size_t before = file.size() - sizeof trailer;
+  std::memcpy(&trailer, file.data() + before, sizeof trailer);
+  if (trailer.magic != kImageMagic || trailer.kernel_bytes > kKernelNameBytesMax ||
+      trailer.image_bytes > before || before - trailer.image_bytes != trailer.kernel_bytes) {
+    return refuse("it does not end as an image file does");
+  }
+  const auto* const kernel = reinterpret_cast<const char*>(file.data()) + trailer.image_bytes;
+  return ImageFileView{file.first(trailer.image_bytes), {kernel, trailer.kernel_bytes}};
+}
+
 Result<PushedImage> PushedImage::open(UniqueFd fd, std::uint64_t file_bytes) {
   constexpr int kWanted = F_SEAL_WRITE | F_SEAL_SHRINK;
   ECHELON_ASSIGN_OR_RETURN(const int seals, get_seals(fd.get()));
@@ -42,17 +55,9 @@ Result<PushedImage> PushedImage::open(UniqueFd fd, std::uint64_t file_bytes) {
   MapOptions options;
   options.access = MapAccess::kRead;
   ECHELON_ASSIGN_OR_RETURN(image.file_, Mapping::map(fd.get(), bytes, options));
-
-  ImageTrailerData trailer;
-  const std::size_t before = bytes - sizeof trailer;
-  std::memcpy(&trailer, image.file_.data() + before, sizeof trailer);
-  if (trailer.magic != kImageMagic || trailer.kernel_bytes > kKernelNameBytesMax ||
-      trailer.image_bytes > before || before - trailer.image_bytes != trailer.kernel_bytes) {
-    return refuse("it does not end as an image file does");
-  }
-  image.image_bytes_ = trailer.image_bytes;
-  image.kernel_.assign(reinterpret_cast<const char*>(image.file_.data()) + trailer.image_bytes,
-                       trailer.kernel_bytes);
+  ECHELON_ASSIGN_OR_RETURN(const ImageFileView view, read_image_file(image.file_.bytes()));
+  image.image_bytes_ = view.image.size();
+  image.kernel_ = view.kernel;
   return image;
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/fd.h"
 #include "base/ids.h"
@@ -36,6 +37,14 @@ static_assert(offsetof(ImageTrailerData, magic) == 12);
 
 /// Errors: kSystem (kResourceExhausted: the socket is full and `wait` is false; try again later).
 Status push_image(int edge, CallableSlot slot, const KernelImage& image, bool wait);
+
+/// The parts of an image's file, as views of it.
+struct ImageFileView {
+  std::span<const std::byte> image;
+  std::string_view kernel;
+};
+/// Errors: kBadFrame.
+Result<ImageFileView> read_image_file(std::span<const std::byte> file);
 
 /// An image as it arrived.
 class PushedImage {

@@ -25,6 +25,7 @@ constexpr const char* kExamples =
     "  echelon doctor                      is this machine fit to run trees?\n"
     "  echelon demo --hosts 2 --chips 2    train a classifier on a pod of two hosts\n"
     "  echelon bench dispatch              what a task costs here, beside the machine's floor\n"
+    "  echelon daemon                      take sessions of Workers on other hosts\n"
     "\n"
     "`echelon COMMAND --help` says more. Exit codes: 0 well, 1 failed, 2 wrong usage.";
 
@@ -121,6 +122,8 @@ int run_app(int argc, const char* const* argv) {
   add_demo(app, action);
   add_bench(app, action);
   add_doctor(app, action);
+  add_daemon(app, action);
+  add_keys(app, action);
   add_version(app, action);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     command->group("Commands");

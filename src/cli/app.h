@@ -27,6 +27,8 @@ using Action = std::function<int()>;
 void add_demo(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
+void add_daemon(CLI::App& app, Action& action);
+void add_keys(CLI::App& app, Action& action);
 void add_version(CLI::App& app, Action& action);
 
 }  // namespace echelon::cli

@@ -10,8 +10,8 @@
 namespace echelon {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
-constexpr std::size_t kFixedBytes = 4 + 8 * 8 + 4 * 4;
+constexpr std::uint8_t kVersion = 2;
+constexpr std::size_t kFixedBytes = 4 + 8 * 8 + 5 * 4;
 constexpr std::size_t kTextBytesMax = 4096;
 
 std::string_view clipped(const std::string& text) {
@@ -20,7 +20,8 @@ std::string_view clipped(const std::string& text) {
 
 std::size_t bytes_of(const NodeInfo& node) {
   std::size_t bytes = kFixedBytes + clipped(node.name).size() + clipped(node.path).size() +
-                      clipped(node.kind).size() + clipped(node.state).size();
+                      clipped(node.kind).size() + clipped(node.state).size() +
+                      clipped(node.host).size();
   for (const NodeInfo& child : node.children) bytes += bytes_of(child);
   return bytes;
 }
@@ -47,6 +48,7 @@ void put_node(ByteWriter& out, const NodeInfo& node) {
   put_text(out, node.path);
   put_text(out, node.kind);
   put_text(out, node.state);
+  put_text(out, node.host);
   for (const NodeInfo& child : node.children) put_node(out, child);
 }
 
@@ -78,7 +80,7 @@ Status get_node(ByteReader& in, NodeInfo& node, unsigned depth) {
   node.bytes_in = in.get<std::uint64_t>();
   node.bytes_out = in.get<std::uint64_t>();
   node.lost_wakeups = in.get<std::uint64_t>();
-  for (std::string* text : {&node.name, &node.path, &node.kind, &node.state}) {
+  for (std::string* text : {&node.name, &node.path, &node.kind, &node.state, &node.host}) {
     ECHELON_RETURN_IF_ERROR(get_text(in, *text));
   }
   if (!in.ok() || children > kNodeChildrenMax) return bad("cut short");
@@ -94,6 +96,7 @@ void describe_node(const NodeInfo& node, unsigned depth, std::string& out) {
   const std::string kind =
       node.kind == "worker" ? fmt::format("L{} worker", node.level) : node.kind;
   fmt::format_to(to, "{:<24} {:<10} {}", label, kind, node.state);
+  if (!node.host.empty()) fmt::format_to(to, ", on {}", node.host);
   if (node.pid != 0) fmt::format_to(to, ", pid {}", node.pid);
   if (node.tasks != 0) fmt::format_to(to, ", {} tasks", node.tasks);
   out += '\n';

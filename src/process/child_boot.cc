@@ -100,7 +100,8 @@ Status enter_forked_child(const ChildBoot& boot, int output, int errors) {
   ECHELON_RETURN_IF_ERROR(redirect(null.get(), STDIN_FILENO, "stdin"));
   ECHELON_RETURN_IF_ERROR(redirect(output, STDOUT_FILENO, "stdout"));
   ECHELON_RETURN_IF_ERROR(redirect(errors, STDERR_FILENO, "stderr"));
-  const std::array keep = {boot.channel.get(), boot.edge.get(), boot.doorbell.get(), null.get()};
+  const std::array keep = {boot.channel.get(), boot.edge.get(), boot.doorbell.get(),
+                           boot.payload.get(), null.get()};
   close_inherited_fds(keep);
   guard_excluded_ranges();
   buffer_by_line();

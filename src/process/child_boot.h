@@ -32,6 +32,7 @@ struct ChildBoot {
   UniqueFd channel;   // the channel's segment
   UniqueFd edge;      // this end of the socketpair for descriptors
   UniqueFd doorbell;  // the parent's doorbell segment
+  UniqueFd payload;   // what ChildFds::payload named; none for an exec'd child
   pid_t spawner_pid = 0;
   /// Chips: the argv of ChildSpec.
   std::vector<std::string> arguments;

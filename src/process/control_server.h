@@ -92,6 +92,9 @@ class ControlServer {
 
   /// Answers a registration. Any thread. False: the parent has to read some answers first.
   bool answer(FrameKind kind, std::uint64_t token, std::span<const std::byte> body);
+  /// Before ChildConnection::ready(), once: for TreeChild's holder to take then
+  /// (LocalEndpoint::take_announcement). Any thread. False: it does not fit.
+  bool announce(std::span<const std::byte> body) { return answer(FrameKind::kAnnounce, 0, body); }
 
  private:
   struct State;

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "process/registration_uplink.h"
+
 namespace echelon {
 
 using Finish = RegistrarJobs::Finish;
@@ -18,21 +20,6 @@ Status check_digest(const RegisterRequest& request) {
   return Status::error(Code::kDataLoss, Reason::kBadFrame,
                        fmt::format("its payload has the SHA-256 {}, and {} was announced",
                                    to_hex(found), to_hex(request.digest)));
-}
-
-Result<RegisterRequest> with_payload(const RegisterFrame& frame, TreeEdge& edge) {
-  RegisterRequest request = frame.request;
-  if (frame.push == 0) {
-    request.payload = Payload::small(frame.inline_bytes);
-    return request;
-  }
-  UniqueFd file = edge.take_payload(frame.push);
-  if (!file) {
-    ECHELON_RETURN_IF_ERROR(edge.receive_error());
-    return Status::error(Code::kDataLoss, Reason::kBadFrame, "its payload has not come");
-  }
-  ECHELON_ASSIGN_OR_RETURN(request.payload, Payload::open(std::move(file), frame.payload_bytes));
-  return request;
 }
 
 /// One process, its path and the frame's own included.

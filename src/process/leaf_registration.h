@@ -34,9 +34,6 @@ class CallableHost {
 /// it carries a digest of its own, which its language checks before it reads anything.
 Status check_digest(const RegisterRequest& request);
 
-/// The frame's request with its payload, from the frame or from the edge. Errors: kBadFrame.
-Result<RegisterRequest> with_payload(const RegisterFrame& frame, TreeEdge& edge);
-
 class LeafRegistration final : public RegistrationHooks {
  public:
   LeafRegistration(std::string path, ChannelChild& channel, TreeEdge& edge,

@@ -43,7 +43,7 @@ class LeafRegistrationTest : public testing::Test {
     return replies.empty() ? LocalEndpoint::RegistrationReply() : replies.front();
   }
   SubtreeAnswer send(const RegisterRequest& made) {
-    EXPECT_EQ(tree.child().request_register(made.serial, made), DispatchResult::kSent);
+    EXPECT_EQ(tree.child().request_register(made.serial, made, nullptr), DispatchResult::kSent);
     const auto answer = reply();
     EXPECT_EQ(answer.token, made.serial);
     EXPECT_FALSE(answer.unregister);
@@ -94,7 +94,8 @@ TEST_F(LeafRegistrationTest, ABusyExecutorDoesNotHoldItUp) {
 TEST_F(LeafRegistrationTest, UnregisteringIsConfirmed) {
   const RegisterRequest made = request("any");
   EXPECT_TRUE(send(made).ok);
-  EXPECT_EQ(tree.child().request_unregister(9, made.slot, made.serial), DispatchResult::kSent);
+  EXPECT_EQ(tree.child().request_unregister(9, made.slot, made.serial, nullptr),
+            DispatchResult::kSent);
   const auto confirmed = reply();
   EXPECT_TRUE(confirmed.unregister);
   EXPECT_TRUE(confirmed.answer.ok);
@@ -102,7 +103,7 @@ TEST_F(LeafRegistrationTest, UnregisteringIsConfirmed) {
 
 TEST_F(LeafRegistrationTest, OneThatBlocksSaysAtWhatAndHoldsUpNeitherPingsNorTheEnd) {
   const RegisterRequest made = request("block");
-  EXPECT_EQ(tree.child().request_register(1, made), DispatchResult::kSent);
+  EXPECT_EQ(tree.child().request_register(1, made, nullptr), DispatchResult::kSent);
   EXPECT_TRUE(tree.pump_until(
       [&] { return tree.child().phase() == "waiting for its interpreter to make sub block"; }));
   tree.run(TestTask::kEcho, {1});

@@ -8,23 +8,10 @@
 
 #include "base/error_codec.h"
 #include "process/local_endpoint_state.h"
+#include "process/task_run.h"
 
 namespace echelon {
 namespace {
-
-FrameKind frame_kind(TaskKind kind) {
-  switch (kind) {
-    case TaskKind::kSub:
-      return FrameKind::kSubTask;
-    case TaskKind::kOrch:
-      return FrameKind::kOrchTask;
-    case TaskKind::kChip:
-      return FrameKind::kChipTask;
-    case TaskKind::kCopy:
-      return FrameKind::kCopyTask;
-  }
-  return FrameKind::kNone;
-}
 
 Status bad_frame(std::string what) {
   return Status::error(Code::kDataLoss, Reason::kBadFrame, std::move(what));

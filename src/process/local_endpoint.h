@@ -29,8 +29,8 @@
 #include "base/status.h"
 #include "engine/endpoint.h"
 #include "process/liveness.h"
-#include "process/registration_codec.h"
 #include "process/spawner.h"
+#include "process/tree_child.h"
 #include "process/tree_edge.h"
 #include "shm/channel.h"
 
@@ -43,21 +43,15 @@ struct LocalEndpointOptions {
   std::string host;  // name of the machine, for errors
   std::uint32_t window = 16;
   std::chrono::nanoseconds unresponsive_after = std::chrono::seconds(10);
-};
-
-/// How far a child's start has come.
-enum class StartState : std::uint8_t { kBooting, kStarting, kReady, kFailed };
-struct StartProgress {
-  StartState state = StartState::kBooting;
-  std::string phase;  // what the child says it is doing: "opening device"
-  Status error;       // with kFailed: its own message, path and pid
+  /// Once it is ready it has to answer also while it has no task from here.
+  bool watch_idle = false;
 };
 
 struct EndpointCounters {
   std::uint64_t dispatched = 0, completed = 0, recalled = 0, wakeups = 0, spills = 0, pings = 0;
 };
 
-class LocalEndpoint final : public Endpoint {
+class LocalEndpoint final : public TreeChild {
  public:
   /// `process` and `env` must outlive it, and so must the edge's pools.
   LocalEndpoint(LocalEndpointOptions options, ChannelParent channel, std::unique_ptr<TreeEdge> edge,
@@ -71,10 +65,8 @@ class LocalEndpoint final : public Endpoint {
   void request_cancel(TaskId task) override;  // asks for the executor's stack as well
   std::size_t poll(EndpointEvents& events) override;
   void terminate(const Status& why) override;
-  /// In order with the tasks: the child may forget this buffer. kNoRoom: try again after poll().
-  DispatchResult try_release_buffer(BufferId buffer);
-  /// True if poll() would report something: a look at one line.
-  bool has_news() const;
+  DispatchResult try_release_buffer(BufferId buffer) override;
+  bool has_news() const override;
 
   // --- what the keeper learns: any thread ------------------------------------------------------
   void note_spawned(pid_t pid);
@@ -83,57 +75,44 @@ class LocalEndpoint final : public Endpoint {
   void note_owner_died();
   /// The spawner has reaped it. The next poll() reports on_gone (after on_down).
   void note_exited(const ExitReport& report);
-  /// Reads control answers, pings while tasks are in flight, ends a child that answers none.
-  /// Returns when to call again at the latest; 0: no need.
-  MonotonicNs tick(MonotonicNs now);
+  /// Pings while tasks are in flight, ends a child that answers none.
+  MonotonicNs tick(MonotonicNs now) override;
   LivenessWatch& liveness();
   /// The spawner is lost: nobody will say that this child is reaped. Down with that cause; gone
   /// once its liveness word says that it has died.
   void note_spawner_lost(const Status& why);
 
   // --- requests: any thread --------------------------------------------------------------------
-  /// `why`: what its tasks say, should it have to be killed for it; ok: how it died.
-  void request_shutdown(const Status& why);
-  /// False: no room, or down. The reply comes to take_stats_reply() after a tick().
-  bool request_stats(std::uint64_t token);
-  struct StatsReply {
-    std::uint64_t token = 0;
-    std::vector<std::byte> bytes;
-  };
-  std::optional<StatsReply> take_stats_reply();
-  /// A callable for this child, or for what is below it; one caller at a time. kNoRoom: the child
-  /// has to read first; then the same again. Its answer comes to take_registration_replies() after
-  /// a tick(). With `wakes` the child may sleep until that batch is woken.
+  void request_shutdown(const Status& why) override;
+  bool request_stats(std::uint64_t token) override;
+  std::optional<StatsReply> take_stats_reply() override;
   DispatchResult request_register(std::uint64_t token, const RegisterRequest& request,
-                                  WakeBatch* wakes = nullptr);
+                                  WakeBatch* wakes) override;
   DispatchResult request_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial,
-                                    WakeBatch* wakes = nullptr);
-  struct RegistrationReply {
-    std::uint64_t token = 0;
-    bool unregister = false;
-    SubtreeAnswer answer;
-  };
-  /// For who does not wait for the next tick(). Any thread.
-  void read_answers();
-  std::vector<RegistrationReply> take_registration_replies();
+                                    WakeBatch* wakes) override;
+  void read_answers() override;
+  std::vector<RegistrationReply> take_registration_replies() override;
   bool request_stack() override;
   void add_whereabouts(ErrorInfo& info) override;
   /// The executor's stack as last reported; empty: none.
   std::string last_stack() const;
 
   // --- start-up: any thread ----------------------------------------------------------------------
-  StartProgress start_progress() const;
+  StartProgress start_progress() const override;
+  /// What it said of itself before it was ready; there by the time that start_progress() says
+  /// kReady. Empty: nothing.
+  std::vector<std::byte> take_announcement();
 
   const LocalEndpointOptions& options() const;
-  pid_t pid() const;
-  /// What it says it is doing.
-  std::string phase() const;
-  bool down() const;
-  /// Down, or about to be: it will answer nothing more.
-  bool ending() const;
-  /// Why it is down. REQUIRES: down().
-  Status down_status() const;
-  bool gone() const;
+  const std::string& path() const override { return options().path; }
+  pid_t pid() const override;
+  std::string phase() const override;
+  bool down() const override;
+  bool ending() const override;
+  Status down_status() const override;
+  bool gone() const override;
+  ChildKind kind() const override { return options().kind; }
+  void add_counters(NodeInfo& info) const override;
   std::uint32_t in_flight() const;
   EndpointCounters counters() const;  // the driver's
   ChannelParent& channel();
@@ -143,8 +122,5 @@ class LocalEndpoint final : public Endpoint {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-/// "child host0/chip1 not ready after 30 s: phase opening device", for each child not ready.
-Status not_ready_error(std::span<LocalEndpoint* const> children, std::chrono::nanoseconds waited);
 
 }  // namespace echelon

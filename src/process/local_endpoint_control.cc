@@ -192,6 +192,10 @@ void LocalEndpoint::State::take_control_locked(const RingFrame& frame) {
     case FrameKind::kStatsReply:
       stats_reply = StatsReply{header.task, {frame.body.begin(), frame.body.end()}};
       return;
+    case FrameKind::kAnnounce:
+      if (!announcement.empty()) return bad("a second announcement");
+      announcement.assign(frame.body.begin(), frame.body.end());
+      return;
     case FrameKind::kStackReply:
       if (!stack_asked) return bad("a stack that was not asked for");
       stack_asked = false;
@@ -210,9 +214,10 @@ MonotonicNs LocalEndpoint::tick(MonotonicNs now) {
   const std::lock_guard lock(state.mutex);
   if (state.down.load(std::memory_order_relaxed) || !state.end_why.ok()) return 0;
   state.read_control_locked();
-  if (state.in_flight.load(std::memory_order_relaxed) == 0 || !state.end_why.ok()) {
-    return 0;
-  }
+  if (!state.end_why.ok()) return 0;
+  const bool watched = state.in_flight.load(std::memory_order_relaxed) != 0 ||
+                       (state.options.watch_idle && state.channel.state() == ChildState::kReady);
+  if (!watched) return 0;
   const auto patience = static_cast<MonotonicNs>(state.options.unresponsive_after.count());
   const MonotonicNs interval = std::max<MonotonicNs>(patience / kPingsPerPatience, 1);
   // Nobody has looked for a while (nothing was in flight): its answer may be on its way.
@@ -328,6 +333,12 @@ StartProgress LocalEndpoint::start_progress() const {
   return progress;
 }
 
+std::vector<std::byte> LocalEndpoint::take_announcement() {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->down.load(std::memory_order_relaxed)) state_->read_control_locked();
+  return std::exchange(state_->announcement, {});
+}
+
 LivenessWatch& LocalEndpoint::liveness() {
   return state_->watch;
 }
@@ -336,6 +347,14 @@ const LocalEndpointOptions& LocalEndpoint::options() const {
 }
 pid_t LocalEndpoint::pid() const {
   return state_->pid.load(std::memory_order_relaxed);
+}
+void LocalEndpoint::add_counters(NodeInfo& info) const {
+  const ChannelCounters counters = state_->channel.counters();
+  info.tasks = counters.tasks_done + counters.tasks_failed;
+  info.tasks_failed = counters.tasks_failed;
+  info.busy = std::chrono::nanoseconds(counters.busy_ns);
+  info.bytes_in = counters.bytes_in;
+  info.bytes_out = counters.bytes_out;
 }
 std::string LocalEndpoint::phase() const {
   return state_->channel.phase();
@@ -364,26 +383,6 @@ ChannelParent& LocalEndpoint::channel() {
 }
 TreeEdge& LocalEndpoint::edge() {
   return *state_->edge;
-}
-
-Status not_ready_error(std::span<LocalEndpoint* const> children, std::chrono::nanoseconds waited) {
-  ErrorInfo info;
-  info.code = Code::kDeadlineExceeded;
-  info.reason = Reason::kStartFailed;
-  info.cause = Cause::kDeadline;
-  const double seconds = static_cast<double>(waited.count()) / 1e9;
-  for (const LocalEndpoint* child : children) {
-    const StartProgress progress = child->start_progress();
-    if (progress.state == StartState::kReady) continue;
-    if (!info.message.empty()) info.message += "; ";
-    info.message += fmt::format("child {} not ready after {:g} s: phase {}", child->options().path,
-                                seconds, progress.phase.empty() ? "booting" : progress.phase);
-    if (info.path.empty()) {
-      info.path = child->options().path;
-      info.pid = child->pid();
-    }
-  }
-  return Status(std::move(info));
 }
 
 }  // namespace echelon

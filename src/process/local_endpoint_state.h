@@ -74,6 +74,7 @@ struct LocalEndpoint::State {
   std::optional<DeathCause> death;  // as the kernel told it before the report of its end
   std::optional<std::uint64_t> oom_kills_before;
   std::optional<StatsReply> stats_reply;
+  std::vector<std::byte> announcement;
   std::vector<RegistrationReply> registration_replies;
   std::atomic<bool> registration_answered{false};  // there are some; read without the lock
   std::string stack;

@@ -12,7 +12,12 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
 
+#include "process/child_connection.h"
+#include "process/control_server.h"
 #include "process/test_tree.h"
 #include "shm/pool.h"
 
@@ -92,6 +97,39 @@ TEST(LocalEndpointTest, AChildThatStopsAnsweringIsEnded) {
   ASSERT_TRUE(tree.pump_until([&] { return tree.gone.contains(kFirst); }));
   EXPECT_EQ(tree.down[kFirst].reason(), Reason::kUnresponsive);
   EXPECT_THAT(tree.down[kFirst].info().message, HasSubstr("has not answered for 0.1 s"));
+}
+
+TEST(LocalEndpointTest, AnIdleChildThatStopsAnsweringIsEndedWhereThatIsAskedFor) {
+  TestTree::Options options;
+  options.unresponsive_after = std::chrono::milliseconds(100);
+  options.watch_idle = true;
+  TestTree tree(options);
+  ASSERT_TRUE(tree.start());
+  ASSERT_TRUE(tree.pump_until([&] { return tree.child().counters().pings >= 2; }));
+  EXPECT_FALSE(tree.child().down()) << "it answers";
+  ASSERT_EQ(::kill(tree.child().pid(), SIGSTOP), 0);
+  ASSERT_TRUE(tree.pump_until([&] { return tree.gone.contains(kFirst); }));
+  EXPECT_EQ(tree.down[kFirst].reason(), Reason::kUnresponsive);
+}
+
+TEST(LocalEndpointTest, WhatAChildAnnouncesIsThereOnceItIsReady) {
+  TestTree::Options options;
+  options.sub_main = [](ChildBoot boot) {
+    SystemEnv env;
+    auto connection = ChildConnection::open(std::move(boot), env);
+    if (!connection.ok()) return 1;
+    ControlServer control((*connection)->channel(), (*connection)->parent_doorbell(), {});
+    const std::string_view said = "it listens";
+    if (!control.announce(std::as_bytes(std::span(said)))) return 1;
+    (*connection)->ready();
+    for (;;) ::pause();
+  };
+  TestTree tree(options);
+  ASSERT_TRUE(tree.start());
+  const auto bytes = tree.child().take_announcement();
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "it listens");
+  EXPECT_TRUE(tree.child().take_announcement().empty());
+  ASSERT_EQ(::kill(tree.child().pid(), SIGKILL), 0);
 }
 
 TEST(LocalEndpointTest, AChildInALongTaskAnswersItsPings) {
@@ -221,7 +259,7 @@ TEST(LocalEndpointTest, AChildThatIsNotReadyIsNamedWithItsPhase) {
   TestTree tree(options);
   ASSERT_TRUE(
       tree.pump_until([&] { return tree.child().start_progress().phase == "opening device"; }));
-  const std::array<LocalEndpoint*, 1> children = {&tree.child()};
+  const std::array<TreeChild*, 1> children = {&tree.child()};
   const Status late = not_ready_error(children, std::chrono::seconds(30));
   EXPECT_EQ(late.info().message, "child root/child0 not ready after 30 s: phase opening device");
   EXPECT_EQ(late.reason(), Reason::kStartFailed);

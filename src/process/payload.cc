@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <utility>
@@ -14,10 +15,10 @@ namespace {
 
 constexpr int kSealed = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
 
-Result<Mapping> map_file(int fd, std::uint64_t bytes, MapAccess access) {
+Result<Mapping> map_file(int fd, std::uint64_t bytes, MapAccess access, PayloadFork fork) {
   MapOptions options;
   options.access = access;
-  options.dont_fork = true;
+  options.dont_fork = fork == PayloadFork::kNotKept;
   return Mapping::map(fd, bytes, options);
 }
 
@@ -29,6 +30,10 @@ Status check_size(std::uint64_t bytes) {
 }
 
 }  // namespace
+
+Payload::~Payload() {
+  if (kept_file_ >= 0) ::close(kept_file_);
+}
 
 std::shared_ptr<const Payload> Payload::small(std::span<const std::byte> bytes) {
   ECHELON_CHECK(bytes.size() <= kInlinePayloadMax, bytes.size());
@@ -44,21 +49,22 @@ Result<std::shared_ptr<const Payload>> Payload::make(std::span<const std::byte> 
 }
 
 Result<std::shared_ptr<const Payload>> Payload::make_file(std::span<const std::byte> bytes,
-                                                          MemfdUse use) {
+                                                          MemfdUse use, PayloadFork fork) {
   ECHELON_RETURN_IF_ERROR(check_size(bytes.size()));
   ECHELON_CHECK(!bytes.empty());
   ECHELON_ASSIGN_OR_RETURN(UniqueFd fd, create_memfd("echelon-payload", bytes.size(), use));
   {
     ECHELON_ASSIGN_OR_RETURN(const Mapping out,
-                             map_file(fd.get(), bytes.size(), MapAccess::kReadWrite));
+                             map_file(fd.get(), bytes.size(), MapAccess::kReadWrite, fork));
     std::memcpy(out.data(), bytes.data(), bytes.size());
   }
   // A writable mapping that is left would keep the seal from being set.
   ECHELON_RETURN_IF_ERROR(add_seals(fd.get(), kSealed));
-  return open(std::move(fd), bytes.size());
+  return open(std::move(fd), bytes.size(), fork);
 }
 
-Result<std::shared_ptr<const Payload>> Payload::open(UniqueFd fd, std::uint64_t bytes) {
+Result<std::shared_ptr<const Payload>> Payload::open(UniqueFd fd, std::uint64_t bytes,
+                                                     PayloadFork fork) {
   const auto refuse = [](std::string what) {
     return Status::error(Code::kDataLoss, Reason::kBadFrame,
                          "a shipped payload is refused: " + std::move(what));
@@ -71,8 +77,12 @@ Result<std::shared_ptr<const Payload>> Payload::open(UniqueFd fd, std::uint64_t 
     return refuse(fmt::format("its file has {} bytes, and {} were announced", found, bytes));
   }
   auto payload = std::shared_ptr<Payload>(new Payload());
-  ECHELON_ASSIGN_OR_RETURN(payload->mapping_, map_file(fd.get(), bytes, MapAccess::kRead));
-  payload->file_ = std::move(fd);
+  ECHELON_ASSIGN_OR_RETURN(payload->mapping_, map_file(fd.get(), bytes, MapAccess::kRead, fork));
+  if (fork == PayloadFork::kKept) {
+    payload->kept_file_ = fd.release();
+  } else {
+    payload->file_ = std::move(fd);
+  }
   return std::shared_ptr<const Payload>(std::move(payload));
 }
 

@@ -200,7 +200,8 @@ std::vector<std::byte> encode_answer(const SubtreeAnswer& answer, std::size_t by
   std::size_t bytes = kAnswerHeadBytes;
   for (const ChildAnswer* child : order) {
     bytes += kAnswerEntryBytes + cut(child->path, kPathBytesMax).size() +
-             cut(child->message, kAnswerMessageBytesMax).size();
+             cut(child->message, kAnswerMessageBytesMax).size() +
+             std::min(child->traceback.size(), kAnswerTracebackBytesMax);
   }
   std::vector<std::byte> body(std::min(bytes, bytes_max));
   ByteWriter writer(std::span<std::byte>(body).subspan(kAnswerHeadBytes));

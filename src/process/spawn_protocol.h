@@ -6,7 +6,7 @@
 //   u8 version (1), u8 message, u16 zero, u32 child index, then
 //   Spawn     u8 kind, 3 zero bytes, i32 expected parent, u64 uid, text path, text name, u16 count,
 //   count x text
-//             + descriptors: channel, edge, doorbell
+//             + descriptors: channel, edge, doorbell, and for a forked child a payload or none
 //   Kill      -
 //   Shutdown  u32 kill_after_ms
 //   Spawned   i32 pid                                    + descriptor: pidfd
@@ -41,6 +41,7 @@ inline constexpr std::size_t kStderrTailBytes = 2 * 1024;
 inline constexpr std::size_t kSpawnArgumentsMax = 64;
 inline constexpr std::size_t kSpawnerChildrenMax = 4096;
 inline constexpr std::size_t kSpawnFds = 3;
+inline constexpr std::size_t kSpawnFdsMax = 4;  // with a payload
 static_assert(kOutputBytesMax + 64 <= kSpawnMessageBytesMax);
 
 struct SpawnRequest {

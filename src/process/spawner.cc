@@ -242,8 +242,9 @@ Status Spawner::spawn(const ChildSpec& spec, const ChildFds& fds) {
     const std::lock_guard lock(state_->mutex);
     state_->children[spec.index] = KnownChild{};
   }
-  const std::array<int, kSpawnFds> list = {fds.channel, fds.edge, fds.doorbell};
-  return state_->send(SpawnRequest{spec, pid_}, list);
+  const std::array<int, kSpawnFdsMax> list = {fds.channel, fds.edge, fds.doorbell, fds.payload};
+  return state_->send(SpawnRequest{spec, pid_},
+                      std::span(list).first(fds.payload < 0 ? kSpawnFds : kSpawnFdsMax));
 }
 
 void Spawner::kill(ChildIndex child) {

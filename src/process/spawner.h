@@ -71,6 +71,8 @@ struct ChildFds {
   int channel = -1;
   int edge = -1;
   int doorbell = -1;
+  /// A memory file that the child reads as it starts; forked children alone. -1: none.
+  int payload = -1;
 };
 
 enum class OutputStream : std::uint8_t { kStdout = 1, kStderr = 2 };

@@ -246,7 +246,8 @@ void SpawnerLoop::make(const SpawnRequest& request, std::vector<UniqueFd> fds) {
 
 Status SpawnerLoop::try_make(const SpawnRequest& request, std::vector<UniqueFd> fds) {
   ECHELON_RETURN_IF_ERROR(ledger_.admit(request));
-  if (fds.size() != kSpawnFds || request.expected_parent != ::getpid()) {
+  const std::size_t fds_max = request.spec.kind == ChildKind::kChip ? kSpawnFds : kSpawnFdsMax;
+  if (fds.size() < kSpawnFds || fds.size() > fds_max || request.expected_parent != ::getpid()) {
     return Status::error(
         Code::kInternal, Reason::kInternal,
         fmt::format("{}: a request with {} descriptors for the spawner with pid {}, which is {}",
@@ -261,6 +262,7 @@ Status SpawnerLoop::try_make(const SpawnRequest& request, std::vector<UniqueFd> 
   boot.channel = std::move(fds[0]);
   boot.edge = std::move(fds[1]);
   boot.doorbell = std::move(fds[2]);
+  if (fds.size() > kSpawnFds) boot.payload = std::move(fds[kSpawnFds]);
   boot.spawner_pid = ::getpid();
   boot.arguments = request.spec.arguments;
   ECHELON_ASSIGN_OR_RETURN(FdPair out, create_pipe());

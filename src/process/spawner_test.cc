@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 
 #include "base/syscall.h"
 #include "process/test_tree.h"
@@ -66,6 +67,31 @@ struct Grove {
     ::waitpid(root, nullptr, 0);
   }
 };
+
+TEST(SpawnerTest, AForkedChildReadsThePayloadItWasGiven) {
+  const UniqueFd file = create_memfd("payload", 5).value();
+  ASSERT_EQ(::pwrite(file.get(), "hello", 5, 0), 5);
+  TestTree::Options options;
+  options.payload = file.get();
+  options.sub_main = [](ChildBoot boot) {
+    std::array<char, 16> text{};
+    const auto bytes = ::pread(boot.payload.get(), text.data(), text.size(), 0);
+    std::printf("%.*s, %zd bytes\n", static_cast<int>(bytes), text.data(), bytes);
+    return test_child_main(std::move(boot));
+  };
+  TestTree tree(options);
+  ASSERT_TRUE(tree.start());
+  EXPECT_TRUE(tree.pump_until([&] { return tree.out[ChildIndex{0}] == "hello, 5 bytes\n"; }));
+}
+
+TEST(SpawnerTest, WithoutAPayloadAChildHasNone) {
+  TestTree::Options options;
+  options.sub_main = [](ChildBoot boot) {
+    return boot.payload ? 1 : test_child_main(std::move(boot));
+  };
+  TestTree tree(options);
+  EXPECT_TRUE(tree.start());
+}
 
 TEST(SpawnerTest, AChildStartsRunsATaskAndEnds) {
   TestTree tree;

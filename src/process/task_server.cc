@@ -2,93 +2,13 @@
 #include "process/task_server.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
-#include <exception>
-#include <optional>
 #include <utility>
-#include <vector>
 
-#include "base/error_codec.h"
+#include "process/task_run.h"
 #include "shm/waiter.h"
 
 namespace echelon {
-namespace {
-
-std::optional<TaskKind> task_kind(FrameKind kind) {
-  switch (kind) {
-    case FrameKind::kSubTask:
-      return TaskKind::kSub;
-    case FrameKind::kOrchTask:
-      return TaskKind::kOrch;
-    case FrameKind::kChipTask:
-      return TaskKind::kChip;
-    case FrameKind::kCopyTask:
-      return TaskKind::kCopy;
-    default:
-      return std::nullopt;
-  }
-}
-
-// One for all tasks of a server: its buffers keep their size.
-class Outcome final : public ResultSink {
- public:
-  void clear() {
-    bytes_.clear();
-    error_.reset();
-  }
-  void result(std::span<const std::byte> bytes) override {
-    error_.reset();
-    bytes_.assign(bytes.begin(), bytes.end());
-  }
-  void error(const ErrorInfo& info) override {
-    bytes_.clear();
-    error_ = info;
-  }
-  bool failed() const { return error_.has_value(); }
-  const ErrorInfo& info() const { return *error_; }
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
-  std::optional<ErrorInfo> error_;
-};
-
-// Bytes of the tensors that a task was given.
-struct TensorBytes {
-  std::uint64_t read = 0;
-  std::uint64_t written = 0;
-};
-
-TensorBytes tensor_bytes(const TaskBody& body) {
-  TensorBytes sum;
-  for (const TaggedTensor& tensor : body.tensors) {
-    const std::uint64_t bytes = tensor.desc.payload_bytes();
-    const bool written_only = tensor.tag == Tag::kOutput || tensor.tag == Tag::kOutputExisting;
-    if (!written_only) sum.read += bytes;
-    if (written_only || tensor.tag == Tag::kInout) sum.written += bytes;
-  }
-  return sum;
-}
-
-void run_guarded(TaskHandler& handler, const TaskFrame& task, Outcome& outcome) {
-  ErrorInfo info;
-  try {
-    return handler.run(task, outcome);
-  } catch (const std::exception& error) {
-    info.message = fmt::format("uncaught exception: {}", error.what());
-  } catch (...) {
-    info.message = "uncaught exception of a type not derived from std::exception";
-  }
-  info.code = Code::kUnknown;
-  info.reason = Reason::kException;
-  info.cause = Cause::kException;
-  info.phase = Phase::kRunning;
-  outcome.error(info);
-}
-
-}  // namespace
 
 struct TaskServer::State {
   State(Options given, ChannelChild& of, TreeEdge& over, Doorbell& ring, Env& clock)
@@ -99,7 +19,6 @@ struct TaskServer::State {
   Status decode(const RingFrame& frame);
   Status publish(TaskId task);
   Status push_completion(const FrameHeader& header, std::span<const std::byte> body);
-  void refuse(const Status& why, Phase phase);
   void count(std::uint64_t busy_ns, const TensorBytes& bytes);
 
   const Options options;
@@ -111,8 +30,7 @@ struct TaskServer::State {
   TaskBody body;
   Mapping spill;                          // of the task that runs
   std::span<const std::byte> body_bytes;  // likewise
-  Outcome outcome;
-  std::vector<std::byte> error_bytes;
+  TaskOutcome outcome;
   Status broken;  // our own end can do no more
   TaskServerCounters counters;
   std::atomic<bool> stopping{false};
@@ -192,11 +110,9 @@ void TaskServer::State::execute(const RingFrame& frame, TaskKind kind, TaskHandl
   outcome.clear();
   TensorBytes bytes;
   if (header.deadline != 0 && header.deadline <= began) {
-    refuse(Status::error(Code::kDeadlineExceeded, Reason::kDeadline,
-                         "its deadline had passed before it began"),
-           Phase::kQueued);
+    outcome.refuse(too_late(), Phase::kQueued);
   } else if (const Status decoded = decode(frame); !decoded.ok()) {
-    refuse(decoded, Phase::kStaging);
+    outcome.refuse(decoded, Phase::kStaging);
   } else {
     bytes = tensor_bytes(body);
     run_guarded(handler,
@@ -223,26 +139,10 @@ Status TaskServer::State::decode(const RingFrame& frame) {
   return decode_task_body(body_bytes, body);
 }
 
-void TaskServer::State::refuse(const Status& why, Phase phase) {
-  ErrorInfo info = why.info();
-  info.phase = phase;
-  if (info.cause == Cause::kNone) {
-    info.cause = info.reason == Reason::kDeadline ? Cause::kDeadline : Cause::kRefused;
-  }
-  outcome.error(info);
-}
-
 // Before the completion is published, so that whoever has it finds the figures, too.
 void TaskServer::State::count(std::uint64_t busy_ns, const TensorBytes& bytes) {
   const bool failed = outcome.failed();
-  const auto add = [](std::atomic<std::uint64_t>& to, std::uint64_t more) {
-    to.store(to.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
-  };
-  add(counters.tasks, 1);
-  if (failed) add(counters.failed, 1);
-  add(counters.busy_ns, busy_ns);
-  add(counters.bytes_in, bytes.read);
-  add(counters.bytes_out, bytes.written);
+  count_task(counters, failed, busy_ns, bytes);
   channel.count_task(failed, busy_ns, bytes.read, bytes.written);
 }
 
@@ -252,12 +152,7 @@ Status TaskServer::State::publish(TaskId task) {
   header.task = task.value;
   if (!outcome.failed()) return push_completion(header, outcome.bytes());
   header.flags = kFlagError;
-  ErrorInfo info = outcome.info();
-  if (info.path.empty()) info.path = options.path;
-  if (info.pid == 0 && info.path == options.path) info.pid = ::getpid();
-  if (info.code == Code::kOk) info.code = Code::kUnknown;
-  error_bytes = encode_error(info, kErrorBytesMax);
-  return push_completion(header, error_bytes);
+  return push_completion(header, outcome.encoded_error(options.path));
 }
 
 Status TaskServer::State::push_completion(const FrameHeader& header,

@@ -73,6 +73,7 @@ ChildIndex TestTree::add(ChildKind kind) {
   options.path = fmt::format("root/child{}", index.value);
   options.host = "testhost";
   options.unresponsive_after = options_.unresponsive_after;
+  options.watch_idle = options_.watch_idle;
   const Uid uid{env.random_nonzero()};
   ChannelParent channel = must(ChannelParent::create(uid, channel_build_id()));
   const Status made = init_liveness(*reinterpret_cast<LivenessData*>(channel.liveness().data()));
@@ -85,8 +86,8 @@ ChildIndex TestTree::add(ChildKind kind) {
   spec.path = options.path;
   spec.name = fmt::format("child{}", index.value);
   if (kind == ChildKind::kChip) spec.arguments = options_.chip_arguments;
-  const Status asked =
-      spawner_->spawn(spec, {channel.fd(), sockets.second.get(), doorbell_segment_.fd()});
+  const Status asked = spawner_->spawn(
+      spec, {channel.fd(), sockets.second.get(), doorbell_segment_.fd(), options_.payload});
   ECHELON_CHECK(asked.ok(), asked.to_string());
   auto edge = std::make_unique<TreeEdge>(std::move(sockets.first), Uid{1}, pools_);
   children_.push_back(std::make_unique<LocalEndpoint>(options, std::move(channel), std::move(edge),

@@ -27,6 +27,7 @@ void bind_node_info(nb::module_& module) {
       .def_ro("kind", &NodeInfo::kind, "\"worker\", \"sub\" or \"chip\".")
       .def_ro("level", &NodeInfo::level, "2 to 6; 1 for sub-workers.")
       .def_ro("state", &NodeInfo::state, "\"ready\", \"down: killed by signal 9 (SIGKILL)\", ...")
+      .def_ro("host", &NodeInfo::host, "Name of its machine, where that is not the root's.")
       .def_ro("pid", &NodeInfo::pid, "0 where there is no process.")
       .def_ro("tasks", &NodeInfo::tasks, "Callables run here.")
       .def_ro("tasks_failed", &NodeInfo::tasks_failed,

@@ -387,6 +387,63 @@ Clock::time_point deadline_from(nb::handle timeout) {
   return Clock::now() + duration_from(timeout, "timeout");
 }
 
+namespace {
+
+void bind_lookups(nb::class_<PyOrchestrator>& orchestrator) {
+  orchestrator
+      .def(
+          "find_sub",
+          [](const PyOrchestrator& self, nb::handle given) {
+            std::string name = text_from(given, "name");
+            const SubHandle found = self.get().find_sub(name);
+            return PySubHandle{found, std::move(name)};
+          },
+          nb::arg("name").none(), nb::sig("def find_sub(self, name: str) -> SubHandle"),
+          R"(The sub function that was registered under this name on this Worker or above it.
+
+Of several the nearest Worker's. Looks through all there are: once a call, not once a task. Raises
+InvalidArgument with the names that there are.
+
+>>> seven = host.register_sub(lambda task: 7, "seven")
+>>> host.run(lambda orch: orch.submit(orch.find_sub("seven")).result())
+7)")
+      .def(
+          "find_orch",
+          [](const PyOrchestrator& self, nb::handle given) {
+            std::string name = text_from(given, "name");
+            const OrchHandle found = self.get().find_orch(name);
+            return PyOrchHandle{found, std::move(name)};
+          },
+          nb::arg("name").none(), nb::sig("def find_orch(self, name: str) -> OrchHandle"),
+          "The same for an orchestration function."
+          R"(
+
+>>> pod = ec.Worker(level=4)
+>>> _ = pod.add_worker(ec.Worker(level=3))
+>>> _ = pod.register_orch(lambda orch: orch.path, "where")
+>>> with pod:
+...     pod.run(lambda orch: orch.submit(orch.find_orch("where")).result())
+'pod0/host0')")
+      .def(
+          "find_chip",
+          [](const PyOrchestrator& self, nb::handle given) {
+            std::string name = text_from(given, "name");
+            const ChipHandle found = self.get().find_chip(name);
+            return PyChipHandle{found, std::move(name)};
+          },
+          nb::arg("name").none(), nb::sig("def find_chip(self, name: str) -> ChipHandle"),
+          "The same for a chip kernel."
+          R"(
+
+>>> source = '''#include <echelon/chip_kernel.h>
+... ECHELON_KERNEL(nothing) {}'''
+>>> _ = host.register_chip("nothing", ec.ChipImage.from_source(source, "nothing"))
+>>> host.run(lambda orch: orch.submit(orch.find_chip("nothing")).wait())
+True)");
+}
+
+}  // namespace
+
 void bind_orchestrators(nb::module_& module) {
   bind_task_handle(module);
   bind_scope(module);
@@ -435,6 +492,7 @@ void bind_orchestrators(nb::module_& module) {
 ...         return orch.alloc(4, np.float32).nbytes
 >>> host.run(load)
 16)");
+  bind_lookups(orchestrator);
   bind_children(orchestrator);
 }
 

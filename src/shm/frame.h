@@ -36,6 +36,10 @@ enum class FrameKind : std::uint16_t {
   kRegisterReply = 41,    // up; how it went, there and below
   kUnregister = 42,       // down; slot = what to forget
   kUnregisterReply = 43,  // up; forgotten, there and below
+  kAnnounce = 44,         // up; before a child is ready: what it says of itself
+  // lanes alone (remote/wire.h)
+  kHello = 64,    // both ways, first on a health lane: protocol versions
+  kGoodbye = 65,  // both ways, last: why, an encoded ErrorInfo
 };
 
 /// kFlagPush: descriptors went over the edge before this frame; take them in before its tensors are
@@ -44,6 +48,7 @@ enum FrameFlags : std::uint16_t {
   kFlagSpill = 1,  // the body is SpillData: the real one is in a memfd sent over the edge's socket
   kFlagError = 2,  // completion: the body is an encoded ErrorInfo, not a result
   kFlagPush = 4,   // task: see above
+  kFlagMore = 8,   // lanes alone: the body goes on in the next frame
 };
 
 struct FrameData {

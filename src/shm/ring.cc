@@ -67,8 +67,11 @@ bool belongs(RingUse use, FrameKind kind) {
     case FrameKind::kStackReply:
     case FrameKind::kRegisterReply:
     case FrameKind::kUnregisterReply:
+    case FrameKind::kAnnounce:
       return use == RingUse::kControlUp;
     case FrameKind::kNone:
+    case FrameKind::kHello:
+    case FrameKind::kGoodbye:
       return false;
   }
   return false;

@@ -17,7 +17,7 @@ import unittest
 
 PROGRAM = ""
 HANG_AFTER_SECONDS = 100  # a watchdog, not an expectation
-COMMANDS = ["demo", "bench", "doctor", "version"]
+COMMANDS = ["demo", "bench", "doctor", "daemon", "keys", "version"]
 KEYS = {
     "floor": ["floor_ns_p50", "floor_ns_p99"],
     "dispatch": [
@@ -85,7 +85,7 @@ class CommandTest(unittest.TestCase):
             self.assertIn(f"\n  {command} ", done.stdout)
 
     def test_every_command_has_help_with_no_long_line(self):
-        for command in [*COMMANDS, "bench dispatch", "bench all"]:
+        for command in [*COMMANDS, "bench dispatch", "bench all", "keys init", "keys issue"]:
             with self.subTest(command):
                 done = echelon(*command.split(), "--help")
                 self.assertEqual(done.returncode, 0)

@@ -344,7 +344,7 @@ TEST_P(EndpointConformance, AfterGoneThereIsNothingToReport) {
   EXPECT_EQ(gone_, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Endpoints, EndpointConformance, testing::Values(null_rig(), process_rig()),
+INSTANTIATE_TEST_SUITE_P(Endpoints, EndpointConformance, testing::ValuesIn(all_rigs()),
                          [](const auto& of) { return of.param.name; });
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "engine/endpoint.h"
 
@@ -38,8 +39,10 @@ inline void PrintTo(const RigKind& kind, std::ostream* out) {
   *out << kind.name;
 }
 
-/// All there are, in rigs.cc.
+/// In rigs.cc; the remote one in remote_rig.cc, where that layer is built.
 RigKind null_rig();
 RigKind process_rig();
+RigKind remote_rig();
+std::vector<RigKind> all_rigs();
 
 }  // namespace echelon

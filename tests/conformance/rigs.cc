@@ -168,4 +168,12 @@ RigKind process_rig() {
   return {"Process", [](EndpointEvents& events) { return std::make_unique<ProcessRig>(events); }};
 }
 
+std::vector<RigKind> all_rigs() {
+#ifdef ECHELON_WITH_REMOTE
+  return {null_rig(), process_rig(), remote_rig()};
+#else
+  return {null_rig(), process_rig()};
+#endif
+}
+
 }  // namespace echelon

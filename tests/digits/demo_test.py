@@ -7,6 +7,7 @@ demo_test.py PROGRAM [unittest arguments]; PROGRAM is the built bin/echelon.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -252,6 +253,136 @@ class TableTest(DemoTest):
                 self.assertEqual(result.returncode, 2)
                 self.assertEqual(result.stdout, "")
                 self.assertIn(arguments[0], result.stderr)
+
+
+def namespaces_are_permitted():
+    tries = [["unshare", "--net", "true"], ["unshare", "--user", "--net", "true"]]
+    return any(
+        subprocess.run(command, capture_output=True, check=False).returncode == 0
+        for command in tries
+    )
+
+
+class RemoteTest(DemoTest):
+    """The hosts are daemons. Namespaces are used wherever they are permitted."""
+
+    WHERE = "netns" if namespaces_are_permitted() else "loopback"
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.environment = {**os.environ, "TMPDIR": str(self.folder)}
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [PROGRAM, "demo", "--remote", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+    def run_remote(self, *arguments):
+        with self.start(*arguments) as program:
+            output, errors = program.communicate(timeout=HANG_AFTER_SECONDS)
+        self.assertEqual(program.returncode, 0, errors)
+        return output
+
+    def left_behind(self):
+        return [path.name for path in self.folder.iterdir() if path.name.startswith("echelon")]
+
+    def daemons(self):
+        """Those of this test: their logs lie in its folder."""
+        found = []
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"daemon" in words and any(str(self.folder).encode() in word for word in words):
+                found.append(int(process.name))
+        return found
+
+    def wait_until(self, condition, what):
+        end = time.monotonic() + HANG_AFTER_SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), end, what)
+            time.sleep(0.01)
+
+    def test_the_parameters_are_those_of_local_hosts(self):
+        local = self.summary("--epochs", 2)
+        remote = json.loads(self.run_remote("--epochs", 2, "--json"))
+        self.assertEqual(remote["hosts"], self.WHERE)
+        self.assertEqual(remote["host_count"], local["hosts"])
+        self.assertEqual(remote["parameters_sha256"], local["parameters_sha256"])
+        self.assertTrue(remote["identical_to_one_chip"])
+        shape = [(node["path"], node["kind"]) for node in nodes_of(local["tree"])]
+        self.assertEqual([(node["path"], node["kind"]) for node in nodes_of(remote["tree"])], shape)
+        self.assertEqual(self.left_behind(), [])
+
+    def test_the_text_says_where_the_hosts_are(self):
+        self.assertIn(f"\nhosts: {self.WHERE}", self.run_remote("--epochs", 1))
+
+    def test_nothing_is_left_of_one_that_is_killed(self):
+        for sent in (signal.SIGINT, signal.SIGKILL):
+            with self.subTest(signal=sent), self.start("--epochs", 1000) as program:
+                self.wait_until(lambda: len(self.daemons()) >= 2, "no daemons")
+                program.send_signal(sent)
+                program.communicate(timeout=HANG_AFTER_SECONDS)
+                self.wait_until(lambda: not self.daemons(), "daemons are left")
+                self.wait_until(lambda: not self.left_behind(), "keys are left")
+
+    def test_where_namespaces_are_not_permitted_the_hosts_are_ports_of_loopback(self):
+        forbid = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
+        tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+        if tried.returncode != 0:
+            self.assertEqual(self.WHERE, "loopback")  # the other tests have it
+            return
+        result = subprocess.run(
+            [*command, PROGRAM, "demo", "--remote", "--epochs", "1"],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=HANG_AFTER_SECONDS,
+            check=False,
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("hosts: loopback (network namespaces are not permitted here", result.stdout)
+        self.assertEqual(self.left_behind(), [])
+
+    def test_hosts_that_run_already(self):
+        listening = "echelon daemon: serving at "
+        hosts = self.folder / "hosts"
+        with contextlib.ExitStack() as daemons, hosts.open("w") as file:
+            for _ in range(2):
+                daemon = daemons.enter_context(
+                    subprocess.Popen(
+                        [PROGRAM, "daemon", "--listen", "127.0.0.1:0", "--allow", "library"],
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        text=True,
+                    )
+                )
+                daemons.callback(daemon.terminate)
+                line = daemon.stdout.readline()
+                self.assertTrue(line.startswith(listening), line)
+                print(line.removeprefix(listening).strip(), file=file)
+            file.flush()
+            remote = json.loads(self.run_remote("--epochs", 1, "--json", "--hosts-file", hosts))
+        self.assertEqual(remote["hosts"], "given")
+        self.assertEqual(
+            remote["parameters_sha256"], self.summary("--epochs", 1)["parameters_sha256"]
+        )
+
+    def test_a_hosts_file_that_is_none_is_refused(self):
+        hosts = self.folder / "hosts"
+        hosts.write_text("10.0.0.1:7171\n")
+        result = demo("--remote", "--hosts-file", hosts)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("line 1: 10.0.0.1:7171 is not on this machine", result.stderr)
 
 
 if __name__ == "__main__":

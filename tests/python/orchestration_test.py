@@ -316,3 +316,53 @@ def test_a_worker_shows_where_in_its_life_it_is() -> None:
 def test_a_chip_image_shows_its_kernel() -> None:
     source = "#include <echelon/chip_kernel.h>\nECHELON_KERNEL(nothing) {}\n"
     assert repr(ec.ChipImage.from_source(source, "nothing")) == "<ChipImage nothing>"
+
+
+# --- looking up by name
+
+
+def test_callables_are_found_by_name() -> None:
+    pod = pod_of(1)
+
+    def where(task: ec.Task) -> str:
+        return task.path
+
+    def ask(orch: ec.Orchestrator) -> Any:
+        return orch.submit(orch.find_sub("where")).result()
+
+    pod.register_sub(where, name="where")
+    pod.register_orch(ask, name="ask")
+    with pod:
+        found = pod.run(lambda orch: orch.submit(orch.find_orch("ask")).result())
+        assert found == "pod0/host0/sub0"
+        pod.register_sub(lambda task: "late", name="late")
+
+        def ask_late(orch: ec.Orchestrator) -> Any:
+            return orch.submit(orch.find_sub("late")).result()
+
+        late = pod.register_orch(ask_late)
+        assert pod.run(lambda orch: orch.submit(late).result()) == "late"
+
+
+def test_a_chip_kernel_is_found_by_name() -> None:
+    with ec.Worker(level=3, chips=1) as host:
+        host.register_chip("three times", ec.ChipImage.from_source(CHIP_SOURCE, "triple"))
+        x, y = host.tensor(4, "float32"), host.tensor(4, "float32")
+        x.array()[:] = 2
+
+        def run(orch: ec.Orchestrator) -> None:
+            orch.submit(orch.find_chip("three times"), ec.Args().input(x).output(y))
+
+        host.run(run)
+        assert y.array().tolist() == [6] * 4
+
+
+def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
+    host = ec.Worker(level=3, sub_workers=1)
+    host.register_sub(add_one)
+    with host:
+        with pytest.raises(ec.InvalidArgument, match='there are "add_one"'):
+            host.run(lambda orch: orch.find_sub("nothing"))
+        wrong: Any = None
+        with pytest.raises(TypeError, match="name: "):
+            host.run(lambda orch: orch.find_sub(wrong))

@@ -62,6 +62,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "seconds": summary.trained.seconds,
         "loss": last.loss,
         "hosts": tree.hosts,
+        "host_count": tree.hosts,
         "chips_per_host": tree.chips,
         "epochs": summary.options.epochs,
         "hidden": summary.options.hidden,

@@ -121,6 +121,10 @@ class NodeInfo:
         """ "ready", "down: killed by signal 9 (SIGKILL)", ..."""
 
     @property
+    def host(self) -> str:
+        """Name of its machine, where that is not the root's."""
+
+    @property
     def pid(self) -> int:
         """0 where there is no process."""
 
@@ -729,6 +733,41 @@ class Orchestrator:
         ...         return orch.alloc(4, np.float32).nbytes
         >>> host.run(load)
         16
+        """
+
+    def find_sub(self, name: str) -> SubHandle:
+        """
+        The sub function that was registered under this name on this Worker or above it.
+
+        Of several the nearest Worker's. Looks through all there are: once a call, not once a task. Raises
+        InvalidArgument with the names that there are.
+
+        >>> seven = host.register_sub(lambda task: 7, "seven")
+        >>> host.run(lambda orch: orch.submit(orch.find_sub("seven")).result())
+        7
+        """
+
+    def find_orch(self, name: str) -> OrchHandle:
+        """
+        The same for an orchestration function.
+
+        >>> pod = ec.Worker(level=4)
+        >>> _ = pod.add_worker(ec.Worker(level=3))
+        >>> _ = pod.register_orch(lambda orch: orch.path, "where")
+        >>> with pod:
+        ...     pod.run(lambda orch: orch.submit(orch.find_orch("where")).result())
+        'pod0/host0'
+        """
+
+    def find_chip(self, name: str) -> ChipHandle:
+        """
+        The same for a chip kernel.
+
+        >>> source = '''#include <echelon/chip_kernel.h>
+        ... ECHELON_KERNEL(nothing) {}'''
+        >>> _ = host.register_chip("nothing", ec.ChipImage.from_source(source, "nothing"))
+        >>> host.run(lambda orch: orch.submit(orch.find_chip("nothing")).wait())
+        True
         """
 
     def sub_worker(self, i: int) -> WorkerId:

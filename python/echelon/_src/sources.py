@@ -12,7 +12,7 @@ import dis
 import linecache
 import os
 import types
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Callable
 
@@ -24,10 +24,15 @@ _FILES_MAX = 1024
 Lines = tuple[str, int, tuple[str, ...]]
 
 _kept: dict[str, None] = {}
+#: Names of files that were there when they were looked for: asking again would take a tenth of the
+#: time that pickling a small function takes.
+_files: set[str] = set()
 
 
-def of(codes: Iterable[types.CodeType]) -> list[Lines]:
+def of(codes: Collection[types.CodeType]) -> list[Lines]:
     """Their lines, as far as they are in no file and known here; at most 64 KiB in all."""
+    if all(code.co_filename in _files for code in codes):
+        return []
     found: dict[tuple[str, int], tuple[str, ...]] = {}
     left = _BYTES_MAX
     for code in codes:
@@ -73,7 +78,11 @@ def with_sources(function: Callable[..., Any], sources: list[Lines]) -> Callable
 
 def _lines_of(code: types.CodeType) -> tuple[str, ...]:
     name = code.co_filename
+    if name in _files:
+        return ()
     if os.path.exists(name):
+        if len(_files) < _FILES_MAX:
+            _files.add(name)
         return ()
     lines = linecache.getlines(name)
     if not lines and name == "<string>":

@@ -10,7 +10,7 @@ from typing import Callable
 import cloudpickle
 
 from .._core import Task, Worker, _Report
-from .rounds import FLOOR_SAMPLES, Rounds, median
+from .rounds import Rounds, median
 
 CHILDREN = 8
 SMALL_US_MAX = 300
@@ -63,9 +63,7 @@ class Registering:
 
     def small_round(self, samples: int) -> list[float]:
         """Of functions that capture a number."""
-        self.rounds.floor.round(FLOOR_SAMPLES)
-        for _ in range(10):
-            self.register_ns(closure(self.next_number()))
+        self.rounds.begin_round([lambda: self.register_ns(closure(self.next_number()))], 10)
         return [self.register_ns(closure(self.next_number())) for _ in range(samples)]
 
     def large_over_parts(self, samples: int) -> list[tuple[float, float]]:

@@ -38,14 +38,8 @@ class Rounds:
         """What goes on, on a terminal."""
         self.progress.say(f"{self.name}: {text}")
 
-    def sample(self, operation: Operation, samples: int, warm_up: int = WARM_UP) -> list[float]:
-        """One round: the nanoseconds of each measured operation."""
-        return self.sample_in_turn([operation], samples, warm_up)[0]
-
-    def sample_in_turn(
-        self, operations: list[Operation], samples: int, warm_up: int = WARM_UP
-    ) -> list[list[float]]:
-        """One round of several operations, one of each after the other."""
+    def begin_round(self, operations: list[Operation], warm_up: int = WARM_UP) -> None:
+        """The floor, then the operations unmeasured until they are hot."""
         self.floor.round(FLOOR_SAMPLES)
         clock = time.perf_counter_ns
         warm_until = clock() + (0 if self.quick else WARM_UP_NS)
@@ -54,6 +48,17 @@ class Rounds:
             done += 1
             for operation in operations:
                 operation()
+
+    def sample(self, operation: Operation, samples: int, warm_up: int = WARM_UP) -> list[float]:
+        """One round: the nanoseconds of each measured operation."""
+        return self.sample_in_turn([operation], samples, warm_up)[0]
+
+    def sample_in_turn(
+        self, operations: list[Operation], samples: int, warm_up: int = WARM_UP
+    ) -> list[list[float]]:
+        """One round of several operations, one of each after the other."""
+        self.begin_round(operations, warm_up)
+        clock = time.perf_counter_ns
         taken: list[list[float]] = [[] for _ in operations]
         for _ in range(samples):
             for operation, times in zip(operations, taken):

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/session_main.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "api/child_main.h"
+#include "api/manifest_table.h"
+#include "api/next_level.h"
+#include "api/session_pool.h"
+#include "process/child_connection.h"
+#include "process/control_server.h"
+#include "process/last_words.h"
+#include "remote/session_boot.h"
+#include "remote/session_server.h"
+#include "remote/transport.h"
+
+namespace echelon::detail {
+namespace {
+
+/// From a lost parent to the end of a session whose function does not stop.
+constexpr MonotonicNs kLostGraceNs = 500'000'000;
+
+/// Beside the daemon's, on a port or path of its own.
+std::string lanes_address(const std::string& daemon) {
+  if (daemon.starts_with("unix:")) return fmt::format("{}.{}", daemon, ::getpid());
+  return daemon.substr(0, daemon.rfind(':')) + ":0";
+}
+
+std::string make_token(Env& env) {
+  return fmt::format("{:016x}{:016x}", env.random_nonzero(), env.random_nonzero());
+}
+
+/// What its daemon says over the control ring, and the end that a lost parent means, on the
+/// keeper's thread.
+class SessionDuties final : public KeeperDuties {
+ public:
+  SessionDuties(ControlServer& control, ChildConnection& connection)
+      : parent_(control, connection), connection_(connection) {}
+
+  void arm(std::vector<FutexWaiter>& words) override { parent_.arm(words); }
+
+  MonotonicNs attend(MonotonicNs now) override {
+    const MonotonicNs next = parent_.attend(now);
+    // pairs with leave_by()
+    const MonotonicNs leave_at = leave_at_.load(std::memory_order_acquire);
+    if (leave_at == 0) return next;
+    if (now >= leave_at) leave_child(connection_.fail(why_));
+    return std::min(next, leave_at);
+  }
+
+  /// Once. Whoever serves has until then to end by itself.
+  void leave_by(MonotonicNs when, const Status& why) {
+    why_ = why;
+    // pairs with attend()
+    leave_at_.store(when, std::memory_order_release);
+  }
+
+ private:
+  ParentDuties parent_;
+  ChildConnection& connection_;
+  Status why_;
+  std::atomic<MonotonicNs> leave_at_{0};
+};
+
+std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table) {
+  std::vector<ChildPlan> plans;
+  for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
+    ChildPlan& plan = plans.emplace_back();
+    plan.kind = ChildKind::kSub;
+    plan.name = fmt::format("sub{}", i);
+    plan.main = [&table](ChildBoot boot) {
+      return run_sub_worker(std::move(boot), table, nullptr);
+    };
+  }
+  for (std::size_t i = 0; i < manifest.chips.size(); ++i) {
+    ChildPlan& plan = plans.emplace_back();
+    plan.kind = ChildKind::kChip;
+    plan.name = fmt::format("chip{}", i);
+    plan.level = 2;
+    plan.chip.driver = manifest.chips[i].driver;
+    plan.chip.device = manifest.chips[i].device;
+  }
+  return plans;
+}
+
+/// One session, wired together.
+class Session {
+ public:
+  Session(ChildConnection& connection, SessionManifest manifest, const SessionPlace& place,
+          RemoteTransport& transport)
+      : connection_(connection),
+        manifest_(std::move(manifest)),
+        place_(place),
+        transport_(transport),
+        token_(make_token(connection.env())) {}
+
+  Status run();
+
+ private:
+  Status make_node();
+  ControlHooks parent_hooks();
+  ControlHooks daemon_hooks();
+  Status listen();
+  Status say_ready(ControlServer& control);
+  void parent_lost(const Status& why);
+
+  ChildConnection& connection_;
+  const SessionManifest manifest_;
+  const SessionPlace& place_;
+  RemoteTransport& transport_;
+  const std::string token_;
+  std::shared_ptr<const CallableTable> table_;
+  std::shared_ptr<OwnPool> pool_;
+  std::shared_ptr<Node> node_;
+  std::unique_ptr<OrchHandler> handler_;
+  std::unique_ptr<SessionPool> memory_;
+  std::unique_ptr<SessionServer> server_;
+  SessionDuties* duties_ = nullptr;
+  std::unique_ptr<LaneListener> listener_;
+};
+
+Status Session::make_node() {
+  ECHELON_ASSIGN_OR_RETURN(table_, make_table(manifest_, nullptr));
+  ECHELON_ASSIGN_OR_RETURN(pool_, make_own_pool(manifest_.memory_bytes_max, manifest_.path));
+  NodeOptions options;
+  options.level = manifest_.level;
+  options.name = manifest_.name;
+  options.path = manifest_.path;
+  options.children = plans_of(manifest_, *table_);
+  options.callables = table_.get();
+  options.pool = pool_;
+  options.start_deadline = manifest_.start_deadline;
+  options.unresponsive_after = manifest_.unresponsive_after;
+  options.keeps = {table_};
+  node_ = std::make_shared<Node>(std::move(options), connection_.pools());
+  handler_ = std::make_unique<OrchHandler>(*node_);
+  memory_ = std::make_unique<SessionPool>(pool_);
+  return {};
+}
+
+ControlHooks Session::parent_hooks() {
+  ControlHooks hooks;
+  hooks.cancel = [this](TaskId task) { handler_->cancel(task); };
+  hooks.shutdown = [this] { server_->stop(); };
+  add_node_hooks(hooks, *node_);
+  return hooks;
+}
+
+ControlHooks Session::daemon_hooks() {
+  ControlHooks hooks;
+  hooks.shutdown = [this] {
+    server_->stop();
+    handler_->cancel_all(
+        Status::error(Code::kCancelled, Reason::kCancelled, "the session was ended by its daemon"));
+  };
+  add_node_hooks(hooks, *node_);
+  hooks.registration = nullptr;
+  return hooks;
+}
+
+void Session::parent_lost(const Status& why) {
+  duties_->leave_by(connection_.env().now_ns() + kLostGraceNs, why);
+  handler_->cancel_all(why);
+  node_->nudge();
+}
+
+Status Session::listen() {
+  LaneListen where;
+  where.address = lanes_address(place_.daemon);
+  where.credentials = place_.credentials;
+  where.token = token_;
+  where.options = [this](LaneRole role) { return server_->lane_options(role); };
+  where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
+    server_->attach(role, std::move(lane));
+  };
+  ECHELON_ASSIGN_OR_RETURN(listener_, transport_.listen_lanes(std::move(where)));
+  return {};
+}
+
+/// What its daemon does not know of it.
+Status Session::say_ready(ControlServer& control) {
+  SessionReady ready;
+  ready.address = listener_->address();
+  ready.token = token_;
+  ready.pool = pool_->pool->issuer();
+  ready.memory_bytes_max = manifest_.memory_bytes_max;
+  ECHELON_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, encode_announcement(ready));
+  ECHELON_CHECK(control.announce(bytes), bytes.size());
+  connection_.ready();
+  return {};
+}
+
+Status Session::run() {
+  ECHELON_RETURN_IF_ERROR(make_node());
+  ECHELON_RETURN_IF_ERROR(watch_stack());
+  SessionServerOptions options;
+  options.path = manifest_.path;
+  options.lease = manifest_.lease;
+  options.on_lost = [this](const Status& why) { parent_lost(why); };
+  server_ = std::make_unique<SessionServer>(std::move(options), *memory_, parent_hooks(),
+                                            connection_.env());
+  node_->set_own_counters(&server_->counters());
+  node_->registrar().connect(server_.get());
+  ControlServer control(connection_.channel(), connection_.parent_doorbell(), daemon_hooks());
+  SessionDuties duties(control, connection_);
+  duties_ = &duties;
+  node_->add_duties(&duties);
+  node_->when_lost([this](const Status& why) { leave_child(connection_.fail(why)); });
+  Status status = node_->start([this](std::string_view phase) { connection_.phase(phase); });
+  if (status.ok()) {
+    connection_.phase("listening for its lanes");
+    status = listen();
+  }
+  if (status.ok()) status = say_ready(control);
+  if (status.ok()) status = server_->serve(*handler_);
+  listener_.reset();
+  node_->close();
+  node_->registrar().connect(nullptr);
+  server_->close(status.ok()
+                     ? Status::error(Code::kCancelled, Reason::kCancelled, "the session has ended")
+                     : status);
+  server_.reset();
+  return status;
+}
+
+Status serve_session(ChildConnection& connection, ChildBoot& payload, const SessionPlace& place) {
+  connection.phase("reading its manifest");
+  // Nothing of the transport has a thread before the first call that talks to somebody, which comes
+  // after the node has forked.
+  ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport("grpc"));
+  ECHELON_ASSIGN_OR_RETURN(const auto bytes, take_manifest(payload));
+  ECHELON_ASSIGN_OR_RETURN(SessionManifest manifest, transport->decode_manifest(bytes->bytes()));
+  return Session(connection, std::move(manifest), place, *transport).run();
+}
+
+}  // namespace
+
+int run_session(ChildBoot boot, const SessionPlace& place) {
+  SystemEnv env;
+  ChildBoot payload;  // what the connection does not take
+  payload.path = boot.path;
+  payload.payload = std::move(boot.payload);
+  auto connection = ChildConnection::open(std::move(boot), env);
+  if (!connection.ok()) return 1;
+  const Status status = serve_session(**connection, payload, place);
+  return status.ok() ? 0 : (*connection)->fail(status);
+}
+
+}  // namespace echelon::detail

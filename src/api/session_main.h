@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The life of a session: a Worker whose parent is on another host. A daemon's spawner forks it;
+// the daemon sees a child like any other, the parent sees its lanes
+// (docs/design/0013-remote.md).
+//
+// Processes: the child, after its spawner's fork; returns its exit code.
+#pragma once
+
+#include <string>
+
+#include "process/child_boot.h"
+#include "remote/transport.h"
+
+namespace echelon::detail {
+
+/// Where a daemon's sessions listen for their lanes: the daemon's own address, on ports of their
+/// own.
+struct SessionPlace {
+  std::string daemon;
+  Credentials credentials;
+};
+
+/// `boot.payload` is the manifest (remote/session_boot.h).
+int run_session(ChildBoot boot, const SessionPlace& place);
+
+}  // namespace echelon::detail

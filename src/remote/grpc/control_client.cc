@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "remote/grpc/control_client.h"
+
+#include <echelon/v1/session.grpc.pb.h>
+#include <fmt/format.h>
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/error_codec.h"
+#include "remote/grpc/channel_options.h"
+#include "remote/grpc/control_limits.h"
+#include "remote/grpc/credentials.h"
+#include "remote/grpc/manifest_codec.h"
+
+namespace echelon {
+namespace {
+
+grpc::ChannelArguments channel_arguments(std::chrono::nanoseconds connect_timeout) {
+  grpc::ChannelArguments args;
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(connect_timeout).count();
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(ms));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kKeepaliveEvery.count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kKeepalivePatience.count()));
+  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // A connection of its own: what breaks one session's breaks no other's.
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  args.SetMaxReceiveMessageSize(static_cast<int>(kEventBytesMax));
+  args.SetMaxSendMessageSize(static_cast<int>(kRequestBytesMax));
+  return args;
+}
+
+/// "10.0.0.7:7171" of the daemon and "0.0.0.0:4711" of the session make "10.0.0.7:4711".
+std::string reachable(const std::string& session, const std::string& daemon) {
+  for (const std::string_view any : {"0.0.0.0:", "[::]:", ":"}) {
+    if (!session.starts_with(any) || daemon.starts_with("unix:")) continue;
+    return daemon.substr(0, daemon.rfind(':') + 1) + session.substr(any.size());
+  }
+  return session;
+}
+
+/// What the end of a call means when the daemon has not said it.
+class LostCall {
+ public:
+  LostCall(const DaemonAddress& daemon, const std::string& path) : daemon_(daemon), path_(path) {}
+
+  Status unanswered(const grpc::Status& status, bool gave_up) {
+    if (!gave_up) return make(call_error(status, daemon_.address, daemon_.credentials).info());
+    const double seconds = std::chrono::duration<double>(daemon_.connect_timeout).count();
+    return make(Code::kDeadlineExceeded, Reason::kDeadline,
+                fmt::format("no daemon has answered at {} for {:g} s: is it `echelon daemon` that "
+                            "listens there, and can this host reach it?",
+                            daemon_.address, seconds));
+  }
+
+  Status broken(const grpc::Status& status) {
+    const std::string words = status.error_message().empty() ? std::string("the call was closed")
+                                                             : status.error_message();
+    return make(Code::kUnavailable, Reason::kChildDied,
+                fmt::format("the daemon at {} is lost, and its sessions with it: {}",
+                            daemon_.address, words));
+  }
+
+  Status nonsense(const Status& why) {
+    return make(
+        Code::kDataLoss, Reason::kBadFrame,
+        fmt::format("the daemon at {} speaks nonsense: {}", daemon_.address, why.info().message));
+  }
+
+ private:
+  Status make(Code code, Reason reason, std::string message) {
+    return make(Status::error(code, reason, std::move(message)).info());
+  }
+  Status make(ErrorInfo info) {
+    info.cause = Cause::kPeerLost;
+    info.path = path_;
+    return Status(std::move(info));
+  }
+
+  const DaemonAddress& daemon_;
+  const std::string& path_;
+};
+
+/// Cancels a call that nobody has answered. Kept by the alarm, which may outlive the call.
+class Patience {
+ public:
+  explicit Patience(grpc::ClientContext& context) : context_(&context) {}
+  void expired() {
+    const std::lock_guard lock(mutex_);
+    if (context_ == nullptr) return;
+    gave_up_ = true;
+    context_->TryCancel();
+  }
+  void answered() {
+    const std::lock_guard lock(mutex_);
+    context_ = nullptr;
+  }
+  bool gave_up() const {
+    const std::lock_guard lock(mutex_);
+    return gave_up_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  grpc::ClientContext* context_;
+  bool gave_up_ = false;
+};
+
+class ClientCall final : public SessionCall,
+                         private grpc::ClientBidiReactor<v1::OpenSessionRequest, v1::SessionEvent> {
+ public:
+  ClientCall(DaemonAddress daemon, std::string path, SessionEvents& events)
+      : daemon_(std::move(daemon)),
+        path_(std::move(path)),
+        events_(events),
+        patience_(std::make_shared<Patience>(context_)) {}
+
+  ~ClientCall() override {
+    context_.TryCancel();
+    std::unique_lock lock(mutex_);
+    done_signal_.wait(lock, [this] { return done_; });
+  }
+
+  void start(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+    stub_ = v1::Sessions::NewStub(grpc::CreateCustomChannel(
+        daemon_.address, credentials, channel_arguments(daemon_.connect_timeout)));
+    done_ = false;
+    stub_->async()->OpenSession(&context_, this);
+    AddHold();  // for end(); taken back when nothing more can be read
+    StartWrite(&request_);
+    StartRead(&event_);
+    StartCall();
+    const auto until =
+        std::chrono::system_clock::now() +
+        std::chrono::duration_cast<std::chrono::microseconds>(daemon_.connect_timeout);
+    alarm_.Set(until, [patience = patience_](bool fired) {
+      if (fired) patience->expired();
+    });
+  }
+
+  v1::SessionManifest& manifest() { return *request_.mutable_manifest(); }
+  std::size_t request_bytes() const { return request_.ByteSizeLong(); }
+
+  void end(std::string_view why) override {
+    const std::lock_guard lock(mutex_);
+    if (end_asked_ || over_) return;
+    end_asked_ = true;
+    ending_.mutable_end()->set_why(std::string(why.substr(0, kEndWhyBytesMax)));
+    if (!writing_) send_end_locked();
+  }
+
+ private:
+  void OnReadInitialMetadataDone(bool ok) override {
+    // A call that could not be made is reported here, too: without the daemon's word.
+    if (!ok || !context_.GetServerInitialMetadata().contains(kProtocolKey)) return;
+    patience_->answered();
+    // relaxed: OnDone() comes after every other reaction
+    answered_.store(true, std::memory_order_relaxed);
+    alarm_.Cancel();
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard lock(mutex_);
+    request_.Clear();
+    writing_ = false;
+    if (ok && !over_ && end_asked_ && !end_sent_) send_end_locked();
+  }
+
+  void send_end_locked() {
+    end_sent_ = true;
+    writing_ = true;
+    StartWrite(&ending_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      const std::lock_guard lock(mutex_);
+      if (!std::exchange(over_, true)) RemoveHold();
+      return;
+    }
+    const Status taken = take(event_);
+    if (!taken.ok()) {
+      tell_ended(LostCall(daemon_, path_).nonsense(taken));
+      context_.TryCancel();
+    }
+    StartRead(&event_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    patience_->answered();
+    LostCall lost(daemon_, path_);
+    const bool answered = answered_.load(std::memory_order_relaxed);
+    tell_ended(answered ? lost.broken(status) : lost.unanswered(status, patience_->gave_up()));
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+    done_signal_.notify_all();
+  }
+
+  Status take(const v1::SessionEvent& event) {
+    if (ended_told_) return {};
+    switch (event.what_case()) {
+      case v1::SessionEvent::kPhase:
+        events_.on_phase(event.phase().text());
+        return {};
+      case v1::SessionEvent::kReady: {
+        ECHELON_ASSIGN_OR_RETURN(SessionReady ready, from_wire(event.ready()));
+        ready.address = reachable(ready.address, daemon_.address);
+        events_.on_ready(ready);
+        return {};
+      }
+      case v1::SessionEvent::kEnded: {
+        const std::string& bytes = event.ended().error();
+        ECHELON_ASSIGN_OR_RETURN(ErrorInfo info, decode_error(std::as_bytes(std::span(bytes))));
+        if (info.code == Code::kOk) info.code = Code::kUnknown;
+        tell_ended(Status(std::move(info)));
+        return {};
+      }
+      case v1::SessionEvent::WHAT_NOT_SET:
+        break;
+    }
+    return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                         "an event that this version does not know");
+  }
+
+  void tell_ended(const Status& why) {
+    if (!std::exchange(ended_told_, true)) events_.on_ended(why);
+  }
+
+  const DaemonAddress daemon_;
+  const std::string path_;
+  SessionEvents& events_;
+  grpc::ClientContext context_;
+  const std::shared_ptr<Patience> patience_;
+  grpc::Alarm alarm_;
+  std::unique_ptr<v1::Sessions::Stub> stub_;
+  v1::OpenSessionRequest request_, ending_;
+  v1::SessionEvent event_;
+  std::atomic<bool> answered_{false};
+  bool ended_told_ = false;  // the reading reactions', which follow one another
+
+  std::mutex mutex_;  // guards all below
+  std::condition_variable done_signal_;
+  bool writing_ = true;  // the manifest
+  bool end_asked_ = false;
+  bool end_sent_ = false;
+  bool over_ = false;
+  bool done_ = true;  // nothing can come: not started, or ended
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SessionCall>> open_session_call(const DaemonAddress& daemon,
+                                                       const SessionManifest& manifest,
+                                                       SessionEvents& events) {
+  ECHELON_ASSIGN_OR_RETURN(const auto credentials,
+                           make_channel_credentials(daemon.address, daemon.credentials));
+  auto call = std::make_unique<ClientCall>(daemon, manifest.path, events);
+  to_wire(manifest, call->manifest());
+  if (call->request_bytes() > kManifestBytesMax) {
+    return Status::error(
+        Code::kInvalidArgument, Reason::kTooLarge,
+        fmt::format("{}: what was registered before start() takes {} bytes, and {} can be sent to "
+                    "a session: register fewer or smaller libraries",
+                    manifest.path, call->request_bytes(), kManifestBytesMax));
+  }
+  call->start(credentials);
+  return std::unique_ptr<SessionCall>(std::move(call));
+}
+
+}  // namespace echelon

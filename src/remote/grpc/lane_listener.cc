@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "remote/grpc/lane_listener.h"
+
+#include <echelon/v1/lane.grpc.pb.h>
+#include <fmt/format.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <openssl/crypto.h>
+
+#include <array>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "remote/grpc/background.h"
+#include "remote/grpc/channel_options.h"
+#include "remote/grpc/credentials.h"
+#include "remote/grpc/lane_core.h"
+#include "remote/grpc/reactor.h"
+#include "remote/lane_words.h"
+
+namespace echelon {
+namespace {
+
+// The messages are not decoded by protobuf: lane_codec.h does it without copying them.
+using Service = v1::Lanes::WithRawMethod_Task<
+    v1::Lanes::WithRawMethod_Data<v1::Lanes::WithRawMethod_Health<v1::Lanes::Service>>>;
+using Call = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+constexpr std::array kRoles = {LaneRole::kTask, LaneRole::kData, LaneRole::kHealth};
+
+struct ServerStream final : LaneStream {
+  void read(grpc::ByteBuffer& into, void* tag) override { call.Read(&into, tag); }
+  void write(const grpc::ByteBuffer& from, void* tag) override { call.Write(from, tag); }
+  void writes_done(void*) override {}
+  bool says_last() const override { return false; }
+  void finish(void* tag) override { call.Finish(grpc::Status::OK, tag); }
+  const grpc::Status& status() const override { return grpc::Status::OK; }
+  void cancel() override { context.TryCancel(); }
+
+  std::string_view metadata(const char* key) const {
+    const auto found = context.client_metadata().find(key);
+    if (found == context.client_metadata().end()) return {};
+    return {found->second.data(), found->second.size()};
+  }
+
+  // What still calls gRPC through the server outlives, by gRPC's own count, the call: first in,
+  // last out.
+  std::shared_ptr<void> server;
+  grpc::ServerContext context;
+  Call call{&context};
+};
+
+/// The server and who may still come in. Shared by the listener and the calls that wait.
+class LaneServer : public std::enable_shared_from_this<LaneServer> {
+ public:
+  explicit LaneServer(LaneListen where) : where_(std::move(where)) {}
+
+  Status start();
+  /// Stops listening. Lanes that were let in go on; the last takes the server with it.
+  void stop();
+  const std::string& address() const { return address_; }
+
+ private:
+  class Caller;
+
+  void await_call(LaneRole role);
+  /// The errors are for the caller to read.
+  grpc::Status admit(LaneRole role, const ServerStream& stream);
+  void readmit(LaneRole role);
+  void let_in(LaneRole role, std::unique_ptr<ServerStream> stream);
+  std::shared_ptr<Reactor>& reactor(LaneRole role) {
+    return reactors_[static_cast<std::size_t>(role) - 1];
+  }
+
+  const LaneListen where_;
+  std::string address_;
+  Service service_;
+  std::array<std::shared_ptr<Reactor>, kRoles.size()> reactors_;
+  std::array<grpc::ServerCompletionQueue*, kRoles.size()> queues_{};
+  std::unique_ptr<grpc::Server> server_;
+  std::mutex mutex_;  // guards the two below
+  std::array<bool, kRoles.size()> taken_{};
+  bool stopping_ = false;
+};
+
+/// A call from when it is waited for until it is let in or refused.
+class LaneServer::Caller final : public Completion {
+ public:
+  Caller(std::shared_ptr<LaneServer> server, LaneRole role)
+      : server_(std::move(server)), role_(role), stream_(std::make_unique<ServerStream>()) {
+    server_->reactor(role_)->hold();
+  }
+  ~Caller() {
+    stream_.reset();
+    server_->reactor(role_)->release();
+  }
+
+  static void await(const std::shared_ptr<LaneServer>& server, LaneRole role) {
+    auto* caller = new Caller(server, role);  // deletes itself in complete()
+    caller->request();
+  }
+
+  void complete(bool ok) override {
+    switch (step_) {
+      case Step::kWaiting:
+        return ok ? answer() : delete this;
+      case Step::kRefusing:
+        break;
+      case Step::kLettingIn:
+        if (ok) {
+          server_->let_in(role_, std::move(stream_));
+        } else {
+          server_->readmit(role_);
+        }
+        break;
+    }
+    delete this;
+  }
+
+ private:
+  enum class Step { kWaiting, kRefusing, kLettingIn };
+
+  void* tag() { return static_cast<Completion*>(this); }
+
+  void request() {
+    auto* const queue = server_->queues_[static_cast<std::size_t>(role_) - 1];
+    grpc::ServerContext* const context = &stream_->context;
+    switch (role_) {
+      case LaneRole::kTask:
+        return server_->service_.RequestTask(context, &stream_->call, queue, queue, tag());
+      case LaneRole::kData:
+        return server_->service_.RequestData(context, &stream_->call, queue, queue, tag());
+      case LaneRole::kHealth:
+        return server_->service_.RequestHealth(context, &stream_->call, queue, queue, tag());
+    }
+  }
+
+  void answer() {
+    server_->await_call(role_);
+    const grpc::Status refused = server_->admit(role_, *stream_);
+    if (!refused.ok()) {
+      step_ = Step::kRefusing;
+      stream_->call.Finish(refused, tag());
+      return;
+    }
+    step_ = Step::kLettingIn;
+    stream_->context.AddInitialMetadata(kProtocolKey, protocol_version());
+    stream_->call.SendInitialMetadata(tag());
+  }
+
+  const std::shared_ptr<LaneServer> server_;
+  const LaneRole role_;
+  Step step_ = Step::kWaiting;
+  std::unique_ptr<ServerStream> stream_;
+};
+
+Status LaneServer::start() {
+  ECHELON_RETURN_IF_ERROR(check_lane_token(where_.token));
+  ECHELON_ASSIGN_OR_RETURN(const auto credentials,
+                           make_server_credentials(where_.address, where_.credentials));
+  grpc::ServerBuilder builder;
+  set_lane_options(builder);
+  int port = 0;
+  builder.AddListeningPort(where_.address, credentials, &port);
+  builder.RegisterService(&service_);
+  for (const LaneRole role : kRoles) {
+    auto queue = builder.AddCompletionQueue();
+    queues_[static_cast<std::size_t>(role) - 1] = queue.get();
+    reactor(role) = Reactor::start(std::move(queue));
+  }
+  server_ = builder.BuildAndStart();
+  const bool is_unix = where_.address.starts_with("unix:");
+  if (!server_ || (port == 0 && !is_unix)) {
+    stop();
+    return Status::error(
+        Code::kFailedPrecondition, Reason::kSystem,
+        fmt::format("cannot listen at {}: the address is taken, or is not this machine's",
+                    where_.address));
+  }
+  address_ = is_unix
+                 ? where_.address
+                 : fmt::format("{}:{}", where_.address.substr(0, where_.address.rfind(':')), port);
+  for (const LaneRole role : kRoles) Caller::await(shared_from_this(), role);
+  return {};
+}
+
+void LaneServer::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  // Waits for the lanes that were let in, which may be as long as the session.
+  run_in_background([self = shared_from_this()] {
+    if (self->server_) {
+      self->server_->Shutdown();
+      self->server_->Wait();
+    }
+    for (const auto& reactor : self->reactors_) reactor->shutdown();
+  });
+}
+
+void LaneServer::await_call(LaneRole role) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+  }
+  Caller::await(shared_from_this(), role);
+}
+
+grpc::Status LaneServer::admit(LaneRole role, const ServerStream& stream) {
+  const Status version =
+      check_protocol_version(stream.metadata(kProtocolKey), "the parent that calls this session");
+  if (!version.ok()) {
+    return {grpc::StatusCode::FAILED_PRECONDITION, version.info().message};
+  }
+  const std::string_view token = stream.metadata(kTokenKey);
+  // In a time that does not depend on how much of it is right.
+  const bool right = token.size() == where_.token.size() &&
+                     CRYPTO_memcmp(token.data(), where_.token.data(), token.size()) == 0;
+  if (!right) {
+    return {grpc::StatusCode::UNAUTHENTICATED,
+            "the session does not know this token: it is another session's, or was not given out "
+            "by its daemon"};
+  }
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return {grpc::StatusCode::ABORTED, "the session takes no lanes any more"};
+  bool& taken = taken_[static_cast<std::size_t>(role) - 1];
+  if (std::exchange(taken, true)) {
+    return {grpc::StatusCode::UNAUTHENTICATED,
+            fmt::format("the token was used already for the {} lane: each lane connects once",
+                        to_string(role))};
+  }
+  return grpc::Status::OK;
+}
+
+void LaneServer::readmit(LaneRole role) {
+  const std::lock_guard lock(mutex_);
+  taken_[static_cast<std::size_t>(role) - 1] = false;
+}
+
+void LaneServer::let_in(LaneRole role, std::unique_ptr<ServerStream> stream) {
+  stream->server = shared_from_this();
+  const auto core = std::make_shared<LaneCore>(
+      reactor(role), std::move(stream), where_.options ? where_.options(role) : LaneOptions(),
+      [](const grpc::Status&) { return lane_peer_gone(); });
+  where_.accept(role, make_grpc_lane(core));
+  core->start();
+}
+
+class GrpcListener final : public LaneListener {
+ public:
+  explicit GrpcListener(std::shared_ptr<LaneServer> server) : server_(std::move(server)) {}
+  ~GrpcListener() override { server_->stop(); }
+  std::string address() const override { return server_->address(); }
+
+ private:
+  const std::shared_ptr<LaneServer> server_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LaneListener>> listen_grpc_lanes(LaneListen where) {
+  auto server = std::make_shared<LaneServer>(std::move(where));
+  ECHELON_RETURN_IF_ERROR(server->start());
+  return std::unique_ptr<LaneListener>(std::make_unique<GrpcListener>(std::move(server)));
+}
+
+}  // namespace echelon

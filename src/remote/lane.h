@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lane: one ordered, reliable connection for messages between a Worker and a session of it on
+// another host. Implementations are shared objects (transport.h), all passing one conformance
+// suite (docs/design/0013-remote.md).
+//
+//   Open -> Down       by close(), by the peer, by a broken connection; never up again
+//
+// LANE-1  Messages arrive whole, once, in the order in which they were sent, or the lane goes down.
+// LANE-2  What is buffered in a lane is bounded on both sides: a reader that does not poll ends in
+//         kNoRoom at the sender, never in memory that grows.
+//
+// Threads: try_send() one thread at a time, poll() one thread at a time; the two may be different
+//   threads; has_news() and close() any. Blocking: never.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace echelon {
+
+/// What a lane is for. Each is a connection of its own: bulk data delays no task, nothing delays
+/// health.
+enum class LaneRole : std::uint8_t { kTask = 1, kData = 2, kHealth = 3 };
+std::string_view to_string(LaneRole role);
+
+/// A message is one or more segments, joined on arrival.
+using LaneSegments = std::span<const std::span<const std::byte>>;
+
+/// The largest message, all segments together.
+inline constexpr std::size_t kLaneMessageBytesMax = std::size_t{4} << 20;
+/// What a lane may hold of messages that were sent and not taken by the transport, or that arrived
+/// and were not polled: each direction, each end.
+inline constexpr std::size_t kLaneBufferBytes = std::size_t{8} << 20;
+
+enum class LaneSend : std::uint8_t {
+  kSent,    // the bytes were copied
+  kNoRoom,  // nothing was sent; notify() is called when there is room again
+  kDown,    // nothing was sent and never will be
+};
+
+class LaneEvents {
+ public:
+  /// The view is valid during the call.
+  virtual void on_message(std::span<const std::byte> message) = 0;
+  /// Once, after the last message. `why` says who closed it and with what words, or what broke.
+  virtual void on_down(const Status& why) = 0;
+
+ protected:
+  ~LaneEvents() = default;
+};
+
+struct LaneOptions {
+  /// Something can be polled, or there is room again, or the lane is down. Called on a thread of
+  /// the transport's, or of whoever sends or polls in this process; must be quick, never block, and
+  /// call no lane. Not called after the Lane was destroyed.
+  std::function<void()> notify;
+};
+
+class Lane {
+ public:
+  /// Closes without a word.
+  virtual ~Lane() = default;
+
+  /// REQUIRES: at most kLaneMessageBytesMax bytes in all; a message of no bytes is one, too.
+  virtual LaneSend try_send(LaneSegments segments) = 0;
+  /// Reports what has come. Returns the number of events.
+  virtual std::size_t poll(LaneEvents& events) = 0;
+  /// Whether poll() would report something: cheap. Who is about to sleep asks this last: from then
+  /// on, until the next poll(), the transport looks by itself and calls notify() at once. (Who
+  /// never asks is notified, too, but may be a millisecond late.)
+  virtual bool has_news() const = 0;
+  /// What was sent before still arrives where the connection holds; then the peer hears `why`.
+  virtual void close(const Status& why) = 0;
+  /// "grpc", "sim".
+  virtual std::string_view implementation() const = 0;
+};
+
+}  // namespace echelon
