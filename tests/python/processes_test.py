@@ -472,14 +472,26 @@ def test_a_daemon_thread_may_wait_when_the_program_ends(wait: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def ring_when_still(count: list[int]) -> None:
+    """The alarm, once nothing has been submitted for a while: the function waits for room."""
+    seen = -1
+    while seen != count[0] or seen == 0:
+        seen = count[0]
+        time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
 def alarm_from(place: str, worker: ec.Worker, handle: ec.SubHandle) -> None:
     def function(orch: ec.Orchestrator) -> Any:
+        if place == "submit":
+            count = [0]
+            threading.Thread(target=ring_when_still, args=(count,), daemon=True).start()
+            while True:
+                orch.submit(handle)
+                count[0] += 1
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         if place == "result":
             return orch.submit(handle).result()
-        if place == "submit":
-            while True:
-                orch.submit(handle)
         with orch.scope("part") as scope:
             orch.submit(handle)
             scope.wait()
