@@ -19,5 +19,5 @@ elseif(TARGET echelon_cli_main)
   list(TRANSFORM ECHELON_LAYERS PREPEND echelon_ OUTPUT_VARIABLE layers)
   export(FILE ${PROJECT_BINARY_DIR}/${prebuilt_file}
     TARGETS echelon echelon_cli_main echelon_chip_main echelon_driver_cpu echelon_digits
-            digits_kernel echelon_options ${layers})
+            digits_callables digits_kernel echelon_options ${layers})
 endif()
