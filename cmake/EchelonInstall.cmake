@@ -2,7 +2,7 @@
 #
 # Where the parts lie, in the build folder and installed alike, so that they find each other by
 # relative paths: bin/echelon, lib/libechelon.so, lib/echelon/*.so, lib/echelon/drivers/*.so,
-# libexec/echelon/chip.
+# libexec/echelon/chip, libexec/echelon/grpc_floor.
 # They find each other by these paths in the build folder, too, so that a file is the same in both.
 # And the package that find_package(echelon) finds, with the one target echelon::echelon.
 
@@ -23,6 +23,7 @@ endfunction()
 
 echelon_program(bin echelon .. echelon_cli_main)
 echelon_program(libexec/echelon chip ../.. echelon_chip_main)
+echelon_program(libexec/echelon grpc_floor ../.. echelon_grpc_floor)
 
 foreach(driver IN ITEMS cpu)
   if(TARGET echelon_driver_${driver})
@@ -40,7 +41,8 @@ if(TARGET echelon_grpc)
   set_target_properties(echelon_grpc PROPERTIES
     PREFIX lib
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/echelon
-    INSTALL_RPATH "$ORIGIN/..")
+    INSTALL_RPATH "$ORIGIN/.."
+    BUILD_WITH_INSTALL_RPATH ON)
   install(TARGETS echelon_grpc LIBRARY DESTINATION lib/echelon)
 endif()
 

@@ -36,8 +36,9 @@ struct DaemonConfig {
 
 /// Serves until SIGTERM or SIGINT, then ends its sessions and returns the signal. `serving` hears
 /// the address once it can be reached. On the main thread, before the program has another: it
-/// forks. Throws InvalidArgument (an address, a word, keys), Error where the address is taken,
-/// ChildLost when no session can be started any more.
+/// forks. Raises the soft limit of descriptors to the hard one. Throws InvalidArgument (an address,
+/// a word, keys), Error where the address is taken, ChildLost when no session can be started any
+/// more.
 ECHELON_API int run_daemon(const DaemonConfig& config,
                            const std::function<void(const std::string& address)>& serving);
 

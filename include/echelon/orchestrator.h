@@ -52,6 +52,9 @@ class ECHELON_API TaskHandle {
   }
   /// result() as bytes; empty where nothing was returned.
   std::vector<std::byte> result_bytes() const;
+  /// For language bindings: whether what the task returned may be unpickled, as it ran on this
+  /// host, or where the RemoteWorkerSpec says trust_results. Meaningful once the task has ended.
+  bool result_is_trusted() const;
   /// The i-th output that submit() allocated (Args::output with a shape).
   Tensor output(std::size_t i) const;
   /// For people: "'scale', running at host0/sub1". Never blocks.

@@ -36,7 +36,7 @@ struct RemoteWorkerSpec {
   /// Plain text to an address that is neither loopback nor a unix socket: whoever can reach the
   /// network reads and changes everything. Without this it is refused.
   bool insecure = false;
-  /// To reach the daemon, and then the session, each.
+  /// To reach the daemon, and then the session, each. At most a day.
   std::chrono::milliseconds connect_timeout{5'000};
   /// A session that hears nothing from its parent for so long ends itself and all below it.
   std::chrono::milliseconds lease{10'000};

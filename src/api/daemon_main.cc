@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -57,6 +58,22 @@ class EndSignals {
   UniqueFd fd_;
 };
 
+/// A log that nobody reads any more ends no sessions, while it lives: write() fails instead.
+class NoBrokenPipe {
+ public:
+  NoBrokenPipe() {
+    struct sigaction ignored {};
+    ignored.sa_handler = SIG_IGN;
+    ::sigaction(SIGPIPE, &ignored, &before_);
+  }
+  ~NoBrokenPipe() { ::sigaction(SIGPIPE, &before_, nullptr); }
+  NoBrokenPipe(const NoBrokenPipe&) = delete;
+  NoBrokenPipe& operator=(const NoBrokenPipe&) = delete;
+
+ private:
+  struct sigaction before_ {};
+};
+
 /// A Status that one thread sets and another waits for.
 class Alarm {
  public:
@@ -93,6 +110,15 @@ Result<int> wait_for_end(EndSignals& signals, const Alarm& lost) {
   }
 }
 
+/// As many descriptors as this process may have: gRPC accepts nobody any more once accept() has
+/// found none left, and sessions take four each.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 Status check_secured(const DaemonConfig& config, bool local) {
   if (local || config.insecure || !config.tls_dir.empty()) return {};
   return Status::error(
@@ -116,6 +142,7 @@ Result<int> serve(const DaemonConfig& config,
   ECHELON_ASSIGN_OR_RETURN(const bool local, address_is_local(config.listen));
   ECHELON_RETURN_IF_ERROR(check_secured(config, local));
   const Credentials credentials{config.tls_dir, config.insecure};
+  raise_descriptor_limit();
   EndSignals signals;
   Alarm lost;
   RemoteTransport* transport = nullptr;
@@ -124,8 +151,8 @@ Result<int> serve(const DaemonConfig& config,
   options.rules.sessions_max = config.sessions_max;
   options.rules.memory_bytes_max = config.memory_bytes_max;
   ECHELON_ASSIGN_OR_RETURN(options.rules.allowed, parse_allowed(config.allow));
-  options.session_main = [place =
-                              detail::SessionPlace{config.listen, credentials}](ChildBoot boot) {
+  options.session_main = [place = detail::SessionPlace{config.listen, credentials,
+                                                       options.rules.allowed}](ChildBoot boot) {
     return detail::run_session(std::move(boot), place);
   };
   options.encode_manifest = [&transport](const SessionManifest& manifest) {
@@ -134,6 +161,7 @@ Result<int> serve(const DaemonConfig& config,
   options.on_lost = [&lost](const Status& why) { lost.set(why); };
   options.log = true;
   ECHELON_ASSIGN_OR_RETURN(const auto daemon, Daemon::start(std::move(options)));
+  const NoBrokenPipe no_broken_pipe;  // the daemon's alone: sessions are forked from its spawner
   ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(auto server,
                            transport->serve_daemon({config.listen, credentials}, *daemon));

@@ -134,6 +134,8 @@ class Node final : public std::enable_shared_from_this<Node>,
   bool has_remotes() const { return has_remotes_; }
   /// nullptr: it is not remote.
   RemoteEndpoint* remote(ChildIndex child) const;
+  /// Whether a language may unpickle what comes from there.
+  bool trusts(ChildIndex child) const;
   /// A live child of this machine that may run `kind`; nullopt: there is none.
   std::optional<ChildIndex> least_loaded_local(TaskKind kind);
   /// Holds a token for an allocation; what is answered to none is given back.

@@ -104,6 +104,12 @@ RemoteEndpoint* Node::remote(ChildIndex child) const {
   return child.value < children_.size() ? children_[child.value]->remote : nullptr;
 }
 
+bool Node::trusts(ChildIndex child) const {
+  if (child.value >= children_.size()) return false;
+  const auto& spec = children_[child.value]->plan.remote;
+  return spec == nullptr || spec->trust_results;
+}
+
 std::optional<ChildIndex> Node::least_loaded(FunctionRef<bool(ChildIndex)> eligible) {
   std::optional<ChildIndex> best;
   const auto count = static_cast<std::uint32_t>(children_.size());

@@ -16,6 +16,7 @@
 #include "chip/image_push.h"
 #include "process/child_connection.h"
 #include "process/liveness.h"
+#include "remote/lane_sleeper.h"
 #include "remote/remote_endpoint.h"
 
 namespace echelon::detail {
@@ -54,7 +55,9 @@ Status Node::start(const std::function<void(std::string_view)>& progress,
   ECHELON_ASSIGN_OR_RETURN(doorbell_segment_,
                            Segment::create("echelon-doorbell", sizeof(DoorbellData), unforked));
   doorbell_ = Doorbell(*reinterpret_cast<DoorbellData*>(doorbell_segment_.data()));
-  driver_ = std::make_unique<Driver>(*this, doorbell_, env_);
+  const bool over_lanes = std::any_of(options_.children.begin(), options_.children.end(),
+                                      [](const auto& plan) { return plan.remote != nullptr; });
+  driver_ = std::make_unique<Driver>(*this, doorbell_, env_, over_lanes ? kLaneSpin : SpinLimits{});
   start_until_ns_ = env_.now_ns() + ns(options_.start_deadline);
   const auto undo = [this] {
     closing_.store(true, std::memory_order_relaxed);

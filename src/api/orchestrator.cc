@@ -61,6 +61,10 @@ std::vector<std::byte> TaskHandle::result_bytes() const {
   return run_of(run_).task_result(TaskId{id_});
 }
 
+bool TaskHandle::result_is_trusted() const {
+  return run_of(run_).task_trusted(TaskId{id_});
+}
+
 Tensor TaskHandle::output(std::size_t i) const {
   const std::size_t count = outputs_ != nullptr ? outputs_->size() : 0;
   if (i >= count) {

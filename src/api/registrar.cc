@@ -178,6 +178,8 @@ void Registrar::tell_confirmed(std::unique_lock<std::mutex>& lock) {
 
 void Registrar::on_register(std::uint64_t token, const RegisterFrame& frame) {
   const std::lock_guard lock(mutex_);
+  // This Worker ends, and a parent on another host has not heard of it yet.
+  if (uplink_ == nullptr) return;
   auto request = with_payload(frame, *uplink_);
   if (!request.ok()) {
     return answer_up(FrameKind::kRegisterReply, token,

@@ -110,6 +110,17 @@ TEST_F(RegistrarTest, WhatIsInUseIsForgottenWhenItsLastUseEnds) {
   }));
 }
 
+TEST_F(RegistrarTest, WhatComesOnceTheUplinkHasGoneIsPassedOver) {
+  RegisterFrame frame;
+  frame.request = request("late");
+  frame.request.payload = nullptr;
+  frame.payload_bytes = 4;
+  frame.push = 7;
+  registrar.connect(nullptr);
+  registrar.on_register(1, frame);
+  EXPECT_EQ(table.use(CallableRef{1, frame.request.slot.value, frame.request.serial}), nullptr);
+}
+
 TEST_F(RegistrarTest, AnAnswerThatWasNotAskedForEndsItsChildAndNobodyElse) {
   // Such a frame, well formed, where the child would put it.
   auto raw = Mapping::map(tree.child(0).channel().fd(), sizeof(ChannelData), MapOptions{});

@@ -65,11 +65,12 @@ Status cannot_reach(const Node& node, const TaskAccess& access, std::size_t argu
   const TensorDesc& desc = access.desc;
   return Status::error(
       Code::kInvalidArgument, Reason::kBadArgument,
-      fmt::format("submit: tensor argument {}, {} of {}, is not in the memory of {}: make it there "
-                  "with remote_tensor() and fill it with copy_to(), or copy it there in the graph "
-                  "with orch.copy(), or submit with stage = Stage::kCopy",
-                  argument, shape_text(desc.dtype, std::span(desc.extent.data(), desc.rank)),
-                  buffer.describe(), where.empty() ? node.path() + "'s remote Workers" : where));
+      fmt::format(
+          "submit: tensor argument {}, {} of {}, is not in the memory of {}: make it there "
+          "with remote_tensor() and fill it with copy_to(), or copy it there in the graph "
+          "with orch.copy(), or submit with stage copy (Stage::kCopy, in Python stage=\"copy\")",
+          argument, shape_text(desc.dtype, std::span(desc.extent.data(), desc.rank)),
+          buffer.describe(), where.empty() ? node.path() + "'s remote Workers" : where));
 }
 
 /// The first tensor of this host's; nullopt: none.
@@ -80,17 +81,9 @@ std::optional<std::size_t> first_local(std::span<const TaskAccess> accesses) {
   return static_cast<std::size_t>(local - accesses.begin());
 }
 
-}  // namespace
-
-bool is_remote(const Buffer& buffer) {
-  return buffer.remote();
-}
-
-Tensor allocate_remote(Node& node, ChildIndex worker, const Shape& shape, DType dtype,
-                       bool zeroed) {
+Result<TensorDesc> ask_for_memory(Node& node, ChildIndex worker, const Shape& shape, DType dtype,
+                                  bool zeroed) {
   RemoteEndpoint* endpoint = node.remote(worker);
-  if (endpoint == nullptr) throw_not_remote(node, worker);
-  static_cast<void>(checked_bytes(shape, dtype));
   const Node::Allocating allocating(node);
   const std::uint64_t token = allocating.token();
   bool asked = false;
@@ -106,7 +99,26 @@ Tensor allocate_remote(Node& node, ChildIndex worker, const Shape& shape, DType 
   };
   wait_announced(node.language(), node.env(),
                  [&](MonotonicNs until) { return node.driver().wait_until(answered, until); });
-  const TensorDesc desc = value_or_throw(std::move(*answer));
+  return std::move(*answer);
+}
+
+}  // namespace
+
+bool is_remote(const Buffer& buffer) {
+  return buffer.remote();
+}
+
+Tensor allocate_remote(Node& node, ChildIndex worker, const Shape& shape, DType dtype,
+                       bool zeroed) {
+  const RemoteEndpoint* endpoint = node.remote(worker);
+  if (endpoint == nullptr) throw_not_remote(node, worker);
+  static_cast<void>(checked_bytes(shape, dtype));
+  auto made = ask_for_memory(node, worker, shape, dtype, zeroed);
+  // Copies that were kept in case they are wanted again make room.
+  if (made.status().reason() == Reason::kExhausted && node.staging().drop_idle() != 0) {
+    made = ask_for_memory(node, worker, shape, dtype, zeroed);
+  }
+  const TensorDesc desc = value_or_throw(std::move(made));
   return TensorAccess::make(
       desc, BufferRef(new RemoteBuffer(desc, worker, endpoint->path(), node.weak_from_this())));
 }

@@ -233,6 +233,15 @@ std::string RunContext::describe_task(TaskId task) {
   return text.empty() ? "of a run that has ended" : text;
 }
 
+bool RunContext::task_trusted(TaskId task) {
+  check_alive();
+  if (!node_->has_remotes()) return true;
+  std::optional<ChildIndex> child;
+  auto input = [&](MonotonicNs) { child = node_->engine().child_of(task); };
+  node_->driver().apply(input);
+  return child && node_->trusts(*child);
+}
+
 std::vector<std::byte> RunContext::task_result(TaskId task) {
   wait_task(task);
   std::vector<std::byte> bytes;

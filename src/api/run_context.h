@@ -83,6 +83,7 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
   bool wait_task_until(TaskId task, MonotonicNs deadline_ns);
   bool task_done(TaskId task);
   std::vector<std::byte> task_result(TaskId task);
+  bool task_trusted(TaskId task);
   std::string describe_task(TaskId task);
 
  private:

@@ -68,6 +68,38 @@ class SessionDuties final : public KeeperDuties {
   std::atomic<MonotonicNs> leave_at_{0};
 };
 
+/// The daemon has looked at the manifest; this looks at what comes while the session runs.
+class AllowedRegistrations final : public RegistrationHooks {
+ public:
+  /// All must outlive it; `server` is made after it.
+  AllowedRegistrations(const SessionPlace& place, RegistrationHooks& to,
+                       const std::unique_ptr<SessionServer>& server, std::string path)
+      : place_(place), to_(to), server_(server), path_(std::move(path)) {}
+
+  void on_register(std::uint64_t token, const RegisterFrame& frame) override {
+    const RegisterRequest& request = frame.request;
+    const Status allowed =
+        check_form(place_.allowed, request.form, to_string(request.kind), request.name);
+    if (allowed.ok()) return to_.on_register(token, frame);
+    // Its payload has come already, and is not kept.
+    if (frame.push != 0) static_cast<void>(server_->take_payload(frame.push, frame.payload_bytes));
+    SubtreeAnswer answer;
+    answer.add({AnswerOutcome::kRefused, ::getpid(), path_, allowed.info().message});
+    // A parent that reads no answers gets none: whoever asked has a deadline of its own.
+    static_cast<void>(server_->answer(FrameKind::kRegisterReply, token,
+                                      encode_answer(answer, kAnswerMessageBytesMax)));
+  }
+  void on_unregister(std::uint64_t token, CallableSlot slot, std::uint64_t serial) override {
+    to_.on_unregister(token, slot, serial);
+  }
+
+ private:
+  const SessionPlace& place_;
+  RegistrationHooks& to_;
+  const std::unique_ptr<SessionServer>& server_;
+  const std::string path_;
+};
+
 std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table) {
   std::vector<ChildPlan> plans;
   for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
@@ -120,6 +152,7 @@ class Session {
   std::shared_ptr<Node> node_;
   std::unique_ptr<OrchHandler> handler_;
   std::unique_ptr<SessionPool> memory_;
+  std::unique_ptr<AllowedRegistrations> registrations_;
   std::unique_ptr<SessionServer> server_;
   SessionDuties* duties_ = nullptr;
   std::unique_ptr<LaneListener> listener_;
@@ -149,6 +182,9 @@ ControlHooks Session::parent_hooks() {
   hooks.cancel = [this](TaskId task) { handler_->cancel(task); };
   hooks.shutdown = [this] { server_->stop(); };
   add_node_hooks(hooks, *node_);
+  registrations_ =
+      std::make_unique<AllowedRegistrations>(place_, node_->registrar(), server_, manifest_.path);
+  hooks.registration = registrations_.get();
   return hooks;
 }
 

@@ -7,18 +7,21 @@
 // Processes: the child, after its spawner's fork; returns its exit code.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "process/child_boot.h"
+#include "remote/session_rules.h"
 #include "remote/transport.h"
 
 namespace echelon::detail {
 
 /// Where a daemon's sessions listen for their lanes: the daemon's own address, on ports of their
-/// own.
+/// own; and what their parents may bring along, also while they run.
 struct SessionPlace {
   std::string daemon;
   Credentials credentials;
+  std::set<AllowedCode> allowed;
 };
 
 /// `boot.payload` is the manifest (remote/session_boot.h).

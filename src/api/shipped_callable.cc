@@ -30,8 +30,10 @@ Status make_in_language(const RegisterRequest& request, const embedding::Languag
                         Callable& callable) {
   const bool sub = callable.kind == TaskKind::kSub;
   if (language == nullptr || (sub ? !language->load_sub : !language->load_orch)) {
-    return Status::error(Code::kFailedPrecondition, Reason::kBadArgument,
-                         "this tree was started without the language that it is written in");
+    return Status::error(
+        Code::kFailedPrecondition, Reason::kBadArgument,
+        "this tree was started without the language that it is written in; what is "
+        "registered by its name in a library (register_library()) runs in any");
   }
   embedding::Shipment shipment;
   shipment.form = request.form;

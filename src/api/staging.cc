@@ -161,15 +161,7 @@ Tensor Staging::copy_of(const Tensor& local, bool down) {
 }
 
 Tensor Staging::remote_like(const Tensor& local) {
-  const auto allocate = [&] {
-    return run_.remote_tensor(WorkerId{worker_.value}, local.shape(), local.dtype());
-  };
-  try {
-    return allocate();
-  } catch (const ResourceExhausted&) {
-    if (run_.node().staging().drop_idle() == 0) throw;
-  }
-  return allocate();
+  return run_.remote_tensor(WorkerId{worker_.value}, local.shape(), local.dtype());
 }
 
 TaskHandle Staging::copy_back(const Back& back) {

@@ -26,6 +26,7 @@ constexpr std::array<std::string_view, 3> kTlsFiles = {"ca.pem", "host.pem", "ho
 /// Shorter ones end sessions that only had to wait for the processor.
 constexpr std::chrono::milliseconds kHealthDeadlineMin{100};
 constexpr std::chrono::milliseconds kLeaseMax = std::chrono::hours(24);
+constexpr std::chrono::milliseconds kConnectMax = std::chrono::hours(24);
 
 void check_tls(const RemoteWorkerSpec& spec, const std::string& call) {
   const bool local = detail::value_or_throw(address_is_local(spec.address));
@@ -53,6 +54,10 @@ void check_tls(const RemoteWorkerSpec& spec, const std::string& call) {
 void check_times(const RemoteWorkerSpec& spec, const std::string& call) {
   if (spec.connect_timeout.count() <= 0) {
     throw_bad_argument(fmt::format("{}: no time to connect in (connect_timeout)", call));
+  }
+  if (spec.connect_timeout > kConnectMax) {
+    throw_bad_argument(fmt::format("{}: a connect_timeout of {} ms; at most {} ms", call,
+                                   spec.connect_timeout.count(), kConnectMax.count()));
   }
   if (spec.health_deadline < kHealthDeadlineMin || spec.health_deadline > spec.lease ||
       spec.lease > kLeaseMax) {
@@ -118,8 +123,8 @@ Tensor part_of(const Tensor& remote, std::size_t offset, std::size_t count, cons
   detail::throw_if_error(state->buffer->check_usable());
   if (!detail::is_remote(*state->buffer.get())) {
     throw_bad_argument(
-        fmt::format("{}: {} is not in a remote Worker's memory; use data(), or "
-                    "orch.copy()",
+        fmt::format("{}: {} is not in a remote Worker's memory; use data(), in "
+                    "Python array(), or orch.copy()",
                     call, remote.describe()));
   }
   const TensorDesc& desc = state->desc;

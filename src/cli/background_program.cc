@@ -11,8 +11,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "base/syscall.h"
 
@@ -54,6 +56,13 @@ bool await_end(int process, std::chrono::milliseconds patience) {
 }
 
 }  // namespace
+
+Result<std::string> this_program() {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) return path.string();
+  return Status::from_errno(error.value(), "readlink(/proc/self/exe)");
+}
 
 Result<BackgroundProgram> BackgroundProgram::start(const Options& options) {
   const UniqueFd log(

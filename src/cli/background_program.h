@@ -18,6 +18,9 @@
 
 namespace echelon::cli {
 
+/// The path of the program that runs here. Errors: kSystem.
+Result<std::string> this_program();
+
 class BackgroundProgram {
  public:
   struct Options {

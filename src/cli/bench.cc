@@ -11,6 +11,8 @@ constexpr Bench kBenches[] = {
     {"idle", "Processor time of a tree that has nothing to do", bench_idle},
     {"startup", "Time to start a tree, without and with much memory around", bench_startup},
     {"death", "Time from the kill of a child to the failure of its task", bench_death},
+    // Last: the threads of its transport stay with this process, and the others fork.
+    {"remote", "Workers behind a daemon on loopback, beside TCP and gRPC alone", bench_remote},
 };
 
 }  // namespace

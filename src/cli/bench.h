@@ -43,6 +43,7 @@ Report bench_engine(const BenchOptions& options, Progress& progress);
 Report bench_idle(const BenchOptions& options, Progress& progress);
 Report bench_startup(const BenchOptions& options, Progress& progress);
 Report bench_death(const BenchOptions& options, Progress& progress);
+Report bench_remote(const BenchOptions& options, Progress& progress);
 
 /// An empty report, with a note if the options make its figures worthless.
 Report make_report(const char* name, const char* title, const BenchOptions& options);

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <map>
 
 #include "cli/bench.h"
 #include "cli/bench_tree.h"
 #include "cli/floor.h"
+#include "cli/idle_watch.h"
 #include "cli/process_tree.h"
 #include "cli/stopwatch.h"
 
@@ -17,13 +17,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr double kCpuPercentMax = 0.1;
-
-struct ProcessUse {
-  std::int64_t pid = 0;
-  std::string name;
-  std::uint64_t before_ns = 0;
-  double cpu_percent = 0;
-};
 
 void collect_paths(const NodeInfo& node, std::map<std::int64_t, std::string>& paths) {
   paths[node.pid] = node.path;
@@ -46,20 +39,6 @@ std::vector<ProcessUse> processes_of(const Worker& pod) {
     processes.push_back({.pid = process.pid, .name = std::move(name)});
   }
   return processes;
-}
-
-/// Lets the tree be for `duration` and fills in what each process has used meanwhile.
-void watch_idle(std::vector<ProcessUse>& processes, milliseconds duration) {
-  for (ProcessUse& process : processes)
-    process.before_ns = cpu_time_ns(static_cast<pid_t>(process.pid)).value_or(0);
-  const Stopwatch watch;
-  pause_for(duration);
-  const double elapsed_ns = watch.ns();
-  for (ProcessUse& process : processes) {
-    const auto after = cpu_time_ns(static_cast<pid_t>(process.pid));
-    if (!after) continue;
-    process.cpu_percent = 100 * static_cast<double>(*after - process.before_ns) / elapsed_ns;
-  }
 }
 
 }  // namespace
@@ -85,22 +64,15 @@ Report bench_idle(const BenchOptions& options, Progress& progress) {
   pause_for(options.choose(milliseconds(1000), milliseconds(100)));
   watch_idle(processes, duration);
 
-  const auto most = std::max_element(
-      processes.begin(), processes.end(),
-      [](const ProcessUse& a, const ProcessUse& b) { return a.cpu_percent < b.cpu_percent; });
-  report.add({"cpu_percent_max", fmt::format("most of a core used by one process ({})", most->name),
-              Unit::kPercent, most->cpu_percent, Target::at_most(kCpuPercentMax)});
+  const ProcessUse& most = busiest(processes);
+  report.add({"cpu_percent_max", fmt::format("most of a core used by one process ({})", most.name),
+              Unit::kPercent, most.cpu_percent, Target::at_most(kCpuPercentMax)});
   double sum = 0;
-  Json list = Json::array();
-  for (const ProcessUse& process : processes) {
-    sum += process.cpu_percent;
-    list.push_back(
-        {{"name", process.name}, {"pid", process.pid}, {"cpu_percent", process.cpu_percent}});
-  }
+  for (const ProcessUse& process : processes) sum += process.cpu_percent;
   report.add({"cpu_percent_sum", fmt::format("all {} processes together", processes.size()),
               Unit::kPercent, sum});
   report.more["seconds"] = static_cast<double>(duration.count()) / 1000;
-  report.more["processes"] = std::move(list);
+  report.more["processes"] = to_json(processes);
   return report;
 }
 

@@ -3,9 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-#include <optional>
-#include <system_error>
 #include <utility>
 
 #include "cli/network_namespaces.h"
@@ -16,13 +13,6 @@ namespace {
 
 constexpr const char* kServing = "serving at ";
 constexpr auto kStartPatience = std::chrono::seconds(30);
-
-Result<std::string> this_program() {
-  std::error_code error;
-  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) return path.string();
-  return Status::from_errno(error.value(), "readlink(/proc/self/exe)");
-}
 
 /// Of one host, and of the program at the top.
 Result<std::string> keys_for(const std::string& folder, const std::string& name,

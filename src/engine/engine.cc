@@ -178,6 +178,13 @@ TaskView Engine::task(TaskId id) const {
   return view;
 }
 
+std::optional<ChildIndex> Engine::child_of(TaskId id) const {
+  const State& s = *state_;
+  const std::uint32_t index = s.tasks.find(id);
+  if (index == kNoIndex || s.tasks[index].child == kNoIndex) return std::nullopt;
+  return ChildIndex{s.tasks[index].child};
+}
+
 std::string Engine::describe(TaskId id) const {
   const State& s = *state_;
   const std::uint32_t index = s.tasks.find(id);

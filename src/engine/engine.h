@@ -192,6 +192,8 @@ class Engine final : public EndpointEvents {
   // --- questions --------------------------------------------------------------------------------
   /// A task that ended well without a result is forgotten at once and answers kDone.
   TaskView task(TaskId id) const;
+  /// Where it is or has run; nullopt: nowhere yet, or it is forgotten.
+  std::optional<ChildIndex> child_of(TaskId task) const;
   /// "'scale', running at host0/sub1", for people; empty for one that is forgotten.
   std::string describe(TaskId id) const;
   bool run_ended(RunId run) const;

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <optional>
+
 #include "engine/engine_rig.h"
 
 namespace echelon {
@@ -51,6 +54,21 @@ TEST(Placement, AnExplicitWorkerIsKept) {
   const RunId run = rig.begin();
   for (int i = 0; i < 3; ++i) rig.task(run).at({1}).submit();
   EXPECT_EQ(in_flight(rig), (Counts{0, 3}));
+}
+
+TEST(Placement, WhereATaskRanIsKnownUntilItIsForgotten) {
+  EngineRig rig;
+  rig.add_subs(2);
+  const RunId run = rig.begin();
+  const TaskId task = rig.task(run).at({1}).out(1).submit();
+  const TaskId behind = rig.task(run).in(1).submit();
+  EXPECT_EQ(rig.engine.child_of(task), ChildIndex{1});
+  EXPECT_EQ(rig.engine.child_of(behind), std::nullopt);
+  const std::array result = {std::byte{7}};
+  rig.finish(task, {}, result);
+  EXPECT_EQ(rig.engine.child_of(task), ChildIndex{1});
+  rig.finish(behind);
+  EXPECT_EQ(rig.engine.child_of(behind), std::nullopt);
 }
 
 TEST(Placement, ATensorThatOneChildReachesDecides) {

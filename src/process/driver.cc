@@ -44,8 +44,8 @@ struct Driver::Waiter {
   }
 };
 
-Driver::Driver(DriveTarget& target, Doorbell& doorbell, Env& env)
-    : target_(target), doorbell_(doorbell), env_(env), policy_(env) {
+Driver::Driver(DriveTarget& target, Doorbell& doorbell, Env& env, SpinLimits limits)
+    : target_(target), doorbell_(doorbell), env_(env), policy_(env, limits) {
   waiters_.reserve(16);
 }
 

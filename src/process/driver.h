@@ -79,7 +79,7 @@ class Driver {
   using Condition = FunctionRef<bool()>;
 
   /// All must outlive the driver.
-  Driver(DriveTarget& target, Doorbell& doorbell, Env& env);
+  Driver(DriveTarget& target, Doorbell& doorbell, Env& env, SpinLimits limits = {});
 
   /// Applies one input; it has been applied on return.
   void apply(Input input);

@@ -215,10 +215,12 @@ void set_result(TaskArgs& task, nb::handle value) {
       PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())))));
 }
 
-nb::object result_object(const std::vector<std::byte>& bytes) {
+nb::object result_object(const std::vector<std::byte>& bytes, Trust trust) {
   if (bytes.empty()) return nb::none();
+  const nb::bytes pickled(bytes.data(), bytes.size());
   try {
-    return pickle_function("loads")(nb::bytes(bytes.data(), bytes.size()));
+    if (trust == Trust::kWhole) return pickle_function("loads")(pickled);
+    return nb::module_::import_("echelon._src.plain").attr("loads")(pickled);
   } catch (nb::python_error& error) {
     raise_unreadable(error);
   }

@@ -41,8 +41,10 @@ int orch_arity(nb::handle function);
 
 /// Pickled, for a result; empty for None. Raises what pickle raises.
 void set_result(TaskArgs& task, nb::handle value);
-/// The reverse.
-nb::object result_object(const std::vector<std::byte>& bytes);
+/// Who sent a result. Unpickling runs what the sender likes, unless it makes plain data alone.
+enum class Trust : bool { kPlainData, kWhole };
+/// The reverse of set_result().
+nb::object result_object(const std::vector<std::byte>& bytes, Trust trust);
 
 void bind_callables(nb::module_& module);
 

@@ -12,9 +12,11 @@
 #include "python/arguments.h"
 #include "python/benches.h"
 #include "python/callables.h"
+#include "python/chip_specs.h"
 #include "python/failures.h"
 #include "python/orchestrators.h"
 #include "python/refusals.h"
+#include "python/remotes.h"
 #include "python/runs.h"
 #include "python/tasks.h"
 #include "python/tensors.h"
@@ -54,6 +56,8 @@ NB_MODULE(_core, module) {
   echelon::python::bind_orchestrators(module);
   echelon::python::bind_runs(module);
   echelon::python::bind_chip_image(module);
+  echelon::python::bind_chip_spec(module);
+  echelon::python::bind_remote_spec(module);
   echelon::python::bind_workers(module);
   echelon::python::bind_benches(module);
   echelon::python::explain_refusals(module);

@@ -15,6 +15,7 @@
 #include "python/failures.h"
 #include "python/given.h"
 #include "python/interpreter.h"
+#include "python/remotes.h"
 #include "python/tensors.h"
 
 namespace echelon::python {
@@ -43,6 +44,7 @@ struct Given {
   nb::handle after = nb::none();
   nb::handle deadline = nb::none();
   nb::handle config = nb::none();
+  nb::handle stage = nb::none();
 };
 
 std::vector<TaskHandle> handles_from(nb::handle after) {
@@ -71,6 +73,7 @@ SubmitOptions submit_options(const Given& given) {
   if (!given.config.is_none()) {
     options.config = expect<CallConfig>(given.config, "config", "a CallConfig");
   }
+  if (!given.stage.is_none()) options.stage = stage_from(given.stage);
   return options;
 }
 
@@ -102,7 +105,8 @@ bool wait_task(const TaskHandle& task, nb::handle timeout) {
 /// What a sub or orchestration function returned.
 nb::object task_result(const TaskHandle& task) {
   wait_task(task, nb::none());
-  return result_object(task.result_bytes());
+  const std::vector<std::byte> bytes = task.result_bytes();
+  return result_object(bytes, task.result_is_trusted() ? Trust::kWhole : Trust::kPlainData);
 }
 
 struct PyScope {
@@ -132,7 +136,9 @@ True)")
 >>> host.run(look)
 True)")
       .def("result", task_result, nb::sig("def result(self) -> typing.Any"),
-           "Waits; then what the Python function returned. Raises the task's error."
+           "Waits; then what the Python function returned. Raises the task's error. Of a remote "
+           "Worker whose spec does not say trust_results only plain data is taken: None, bool, "
+           "int, float, str, bytes, list, tuple, dict."
            R"(
 
 >>> seven = host.register_sub(lambda task: 7)
@@ -257,8 +263,8 @@ constexpr const char* kSubmitSignature =
     "def submit(self, callable: SubHandle | OrchHandle | ChipHandle, args: Args | None = None, *, "
     "worker: WorkerId | None = None, after: TaskHandle | typing.Iterable[TaskHandle] | None = "
     "None, "
-    "deadline: float | datetime.timedelta | None = None, config: CallConfig | None = None) -> "
-    "TaskHandle";
+    "deadline: float | datetime.timedelta | None = None, config: CallConfig | None = None, "
+    "stage: typing.Literal['copy', 'refuse'] | None = None) -> TaskHandle";
 constexpr const char* kGroupSignature =
     "def submit_group(self, callable: SubHandle | OrchHandle | ChipHandle, args: list[Args], *, "
     "workers: list[WorkerId] = [], after: TaskHandle | typing.Iterable[TaskHandle] | None = None, "
@@ -275,16 +281,19 @@ void bind_submit(nb::class_<PyOrchestrator>& orchestrator) {
   orchestrator.def(
       "submit",
       [](const PyOrchestrator& self, nb::handle callable, nb::handle args, nb::handle worker,
-         nb::handle after, nb::handle deadline, nb::handle config) {
-        return submit(self, callable, args, {worker, after, deadline, config});
+         nb::handle after, nb::handle deadline, nb::handle config, nb::handle stage) {
+        return submit(self, callable, args, {worker, after, deadline, config, stage});
       },
       nb::arg("callable").none(), nb::arg("args").none() = none, nb::kw_only(),
       nb::arg("worker") = none, nb::arg("after") = none, nb::arg("deadline") = none,
-      nb::arg("config") = none, nb::sig(kSubmitSignature),
+      nb::arg("config") = none, nb::arg("stage") = none, nb::sig(kSubmitSignature),
       R"(Gives a task to a child: the least loaded of those that can run it, or `worker`.
 
-after: tasks to wait for beyond what the tags say. deadline: seconds from now. Waits only while the
-Worker's tables are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
+after: tasks to wait for beyond what the tags say. deadline: seconds from now. stage: what becomes
+of tensors of this host that are given to a remote Worker's task; "copy": inputs are copied there
+before it, outputs and inouts back after it, so that an inout is not in place; "refuse":
+InvalidArgument; None: as the Worker's RemoteWorkerSpec says. Waits only while the Worker's tables
+are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
 DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.
 
 >>> double = host.register_sub(lambda task: 2 * task.scalars[0])
@@ -368,6 +377,10 @@ double seconds_from(nb::handle given, const char* what) {
 std::chrono::nanoseconds duration_from(nb::handle given, const char* what) {
   if (given.is_none()) return std::chrono::nanoseconds(0);
   return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds_from(given, what) * 1e9));
+}
+
+std::chrono::milliseconds milliseconds_from(nb::handle given, const char* what) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration_from(given, what));
 }
 
 std::chrono::nanoseconds deadline_option(nb::handle given) {
@@ -477,6 +490,25 @@ void bind_orchestrators(nb::module_& module) {
           R"(
 
 >>> host.run(lambda orch: orch.chip_tensor(0, (2, 3), np.float32)).shape
+(2, 3))")
+      .def(
+          "remote_tensor",
+          [](const PyOrchestrator& self, const WorkerId& worker, nb::handle shape,
+             nb::handle dtype) {
+            return PyTensor(self.get().remote_tensor(worker, shape_from(shape), dtype_from(dtype)));
+          },
+          nb::arg("worker"), nb::arg("shape").none(), nb::arg("dtype"),
+          nb::sig("def remote_tensor(self, worker: WorkerId, shape: int | tuple[int, ...], dtype: "
+                  "typing.Any) -> Tensor"),
+          "A tensor in the memory of the remote Worker `worker`; its bytes are undefined. Raises "
+          "InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is "
+          "full, ChildLost. In the example `address` is that of a daemon."
+          R"(
+
+>>> pod = ec.Worker(level=4)
+>>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+>>> with pod:
+...     pod.run(lambda orch: orch.remote_tensor(far, (2, 3), np.float32)).shape
 (2, 3))")
       .def(
           "scope",

@@ -34,6 +34,8 @@ class OrchestratorLoan {
 
 /// Seconds, or a datetime.timedelta; None: zero. `what` names it in errors. Raises TypeError.
 std::chrono::nanoseconds duration_from(nb::handle given, const char* what);
+/// The same, cut to milliseconds.
+std::chrono::milliseconds milliseconds_from(nb::handle given, const char* what);
 /// The same for what calls a deadline: 0 for None alone. Raises InvalidArgument for 0 and less.
 std::chrono::nanoseconds deadline_option(nb::handle given);
 /// The moment that a timeout ends at; None: never.

@@ -14,6 +14,7 @@
 #include <echelon/embedding.h>
 
 #include "python/callables.h"
+#include "python/failures.h"
 #include "python/given.h"
 #include "python/orchestrators.h"
 
@@ -27,15 +28,26 @@ void remember_source(nb::handle function) {
   nb::module_::import_("echelon._src.sources").attr("remember")(function);
 }
 
+/// Sessions of `echelon daemon` are native: what a task of this function says there.
+embedding::Pack refusal_elsewhere(const char* macro, const char* call) {
+  return [macro, call]() -> embedding::Packed {
+    throw_invalid(fmt::format(
+        "it is a function of Python, and a session of `echelon daemon` runs C++ alone; write it as "
+        "ECHELON_{} in a library, then register_library() that and register_{}() its name",
+        macro, call));
+  };
+}
+
 /// What sub and orchestration functions differ in.
 struct SubKind {
   using Handle = SubHandle;
   static constexpr const char* kName = "sub";
   static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
     remember_source(function);
-    auto run = as_sub(self.hold(function));
+    embedding::Inherited inherited{
+        name, as_sub(self.hold(function)), {}, refusal_elsewhere("SUB", kName)};
     const WithoutLock without;
-    return self.get().register_sub(name, std::move(run));
+    return embedding::inherit_sub(self.get(), std::move(inherited));
   }
   static Handle by_name(PyWorker& self, const std::string& name, milliseconds timeout) {
     const WithoutLock without(Waits::kInterruptible);
@@ -50,9 +62,10 @@ struct OrchKind {
   static constexpr const char* kName = "orch";
   static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
     remember_source(function);
-    auto run = as_orch(self.hold(function));
+    embedding::Inherited inherited{
+        name, {}, as_orch(self.hold(function)), refusal_elsewhere("ORCH", kName)};
     const WithoutLock without;
-    return self.get().register_orch(name, std::move(run));
+    return embedding::inherit_orch(self.get(), std::move(inherited));
   }
   static Handle by_name(PyWorker& self, const std::string& name, milliseconds timeout) {
     const WithoutLock without(Waits::kInterruptible);

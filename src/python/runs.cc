@@ -14,10 +14,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// How long a cancelled run is waited for before Ctrl-C gets through: a task that does not look at
-/// cancelled() goes on in its own process.
-constexpr std::chrono::seconds kCancelPatience{1};
-
 int traverse_run(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   return nb::inst_ready(self) ? nb::inst_ptr<PyRun>(self)->traverse(visit, arg) : 0;

@@ -3,6 +3,7 @@
 // ec.Run, and what Worker.run() does.
 #pragma once
 
+#include <chrono>
 #include <utility>
 
 #include <echelon/run.h>
@@ -12,6 +13,10 @@
 namespace echelon::python {
 
 namespace nb = nanobind;
+
+/// How long a cancelled run is waited for before Ctrl-C gets through: a task that does not look at
+/// cancelled() goes on in its own process.
+constexpr std::chrono::seconds kCancelPatience{1};
 
 class PyRun {
  public:

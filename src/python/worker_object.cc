@@ -117,9 +117,14 @@ void PyWorker::close() {
   worker_.close();
 }
 
-void PyWorker::ensure_started() {
-  const WithoutLock without(Waits::kInterruptible);
-  worker_.submit([](Orchestrator&) {}).wait();
+void PyWorker::ensure_started(nb::handle_t<PyWorker> self) {
+  Worker& worker = made<PyWorker>(self).get();
+  if (worker.started()) return;
+  {
+    const WithoutLock without(Waits::kInterruptible);
+    worker.submit([](Orchestrator&) {}).wait();
+  }
+  nb::module_::import_("echelon._src.lifetime").attr("close_at_exit")(self);
 }
 
 bool PyWorker::ships() const {

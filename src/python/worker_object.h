@@ -79,8 +79,9 @@ class PyWorker {
   Worker& get() { return worker_; }
   void start();
   void close();
-  /// Starts the tree unless it runs. Throws as Worker::start(); WrongState after close().
-  void ensure_started();
+  /// Starts the tree of `self` unless it runs, to be closed when the program ends at the latest.
+  /// Throws as Worker::start(); WrongState after close().
+  static void ensure_started(nb::handle_t<PyWorker> self);
   /// Whether callables are shipped, as the tree that it is in runs.
   bool ships() const;
 

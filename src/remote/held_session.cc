@@ -2,6 +2,8 @@
 #include "remote/held_session.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -18,6 +20,15 @@ constexpr MonotonicNs kLastWordsNs = 1'000'000'000;
 
 MonotonicNs ns(std::chrono::nanoseconds duration) {
   return static_cast<MonotonicNs>(duration.count());
+}
+
+/// A session's process that is gone, however, leaves no socket of its lanes behind.
+void remove_socket(std::string_view address) {
+  constexpr std::string_view kUnix = "unix:";
+  if (!address.starts_with(kUnix)) return;
+  const std::string path(address.substr(kUnix.size()));
+  struct stat found {};
+  if (::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) ::unlink(path.c_str());
 }
 
 Status not_ended() {
@@ -53,7 +64,10 @@ MonotonicNs HeldSession::step(MonotonicNs now) {
     endpoint_->terminate(why_.ok() ? not_ended() : why_);
     endpoint_->poll(*this);
   }
-  if (endpoint_->gone()) tell_end(why_.ok() ? endpoint_->down_status() : why_);
+  if (endpoint_->gone()) {
+    remove_socket(std::exchange(lanes_at_, {}));
+    tell_end(why_.ok() ? endpoint_->down_status() : why_);
+  }
   const bool waits_for_little = stage_ != Stage::kReady && !over();
   if (waits_for_little && (next == 0 || next > now + kLookNs)) next = now + kLookNs;
   return next;
@@ -115,6 +129,7 @@ Status HeldSession::take_ready(MonotonicNs now) {
   said->pid = endpoint_->pid();
   said->host = options_.host;
   said->memory_bytes_max = options_.memory_bytes;
+  lanes_at_ = said->address;
   stage_ = Stage::kReady;
   const double seconds = static_cast<double>(now - opened_ns_) / 1e9;
   options_.log(fmt::format("ready: pid {}, {:.3f} s", said->pid, seconds));

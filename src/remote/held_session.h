@@ -75,7 +75,8 @@ class HeldSession final : private EndpointEvents {
   const MonotonicNs opened_ns_;
   Stage stage_ = Stage::kStarting;
   std::string phase_;
-  Status why_;  // what ends it, where that is not its own death
+  std::string lanes_at_;  // where it said that it listens
+  Status why_;            // what ends it, where that is not its own death
   MonotonicNs kill_at_ns_ = 0;
   bool killed_ = false;
 

@@ -14,6 +14,7 @@
 //   threads; has_news() and close() any. Blocking: never.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,6 +31,10 @@ namespace echelon {
 /// health.
 enum class LaneRole : std::uint8_t { kTask = 1, kData = 2, kHealth = 3 };
 std::string_view to_string(LaneRole role);
+
+/// The order in which a session's lanes connect: a listener may have made itself ready for it.
+inline constexpr std::array kLaneConnectOrder = {LaneRole::kHealth, LaneRole::kTask,
+                                                 LaneRole::kData};
 
 /// A message is one or more segments, joined on arrival.
 using LaneSegments = std::span<const std::span<const std::byte>>;

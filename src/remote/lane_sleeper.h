@@ -13,8 +13,14 @@
 #include "base/env.h"
 #include "remote/lane.h"
 #include "shm/doorbell.h"
+#include "shm/waiter.h"
 
 namespace echelon {
+
+/// Of who waits for a lane: longer than an exchange over a network takes. Who sleeps before the
+/// answer is there has it brought by two other threads, which takes twice as long as the network.
+/// A yield that lets a peer on this host answer is no sign that others compute.
+inline constexpr SpinLimits kLaneSpin{.yield_ns = 200'000, .long_yield_ns = 300'000};
 
 class LaneSleeper {
  public:

@@ -107,6 +107,13 @@ Status check_manifest(const SessionManifest& manifest) {
   ECHELON_RETURN_IF_ERROR(check_patience("a lease", manifest.lease, kSessionPatienceMin));
   for (const ManifestChip& chip : manifest.chips) {
     ECHELON_RETURN_IF_ERROR(check_text("chip's driver", chip.driver, 1, kManifestDriverBytesMax));
+    // A file of that host's, as a path names one, would be the parent's choice of code to run.
+    if (chip.driver.find('/') != std::string::npos) {
+      return refuse(fmt::format(
+          "chip driver \"{}\": on another host drivers are named, as `echelon doctor` lists them "
+          "there; a path is for this machine's own",
+          chip.driver));
+    }
     if (chip.device < 0) {
       return refuse(fmt::format("chip device {}: devices are counted from 0", chip.device));
     }

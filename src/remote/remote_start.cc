@@ -84,10 +84,7 @@ Status SessionLink::connect(RemoteTransport& transport, const SessionOrder& orde
   const auto budget = static_cast<MonotonicNs>(order.lanes_timeout.count());
   const MonotonicNs deadline = env.now_ns() + budget;
   RemoteLanes lanes;
-  const std::pair<LaneRole, std::unique_ptr<Lane>*> all[] = {{LaneRole::kHealth, &lanes.health},
-                                                             {LaneRole::kTask, &lanes.task},
-                                                             {LaneRole::kData, &lanes.data}};
-  for (const auto& [role, lane] : all) {
+  for (const LaneRole role : kLaneConnectOrder) {
     if (ending()) return session_ended();
     endpoint_.note_phase("connecting its " + std::string(to_string(role)) + " lane to " +
                          ready.address);
@@ -98,7 +95,10 @@ Status SessionLink::connect(RemoteTransport& transport, const SessionOrder& orde
     where.token = ready.token;
     where.role = role;
     where.timeout = std::chrono::nanoseconds(deadline > now ? deadline - now : 1);
-    ECHELON_ASSIGN_OR_RETURN(*lane, transport.connect_lane(where, endpoint_.lane_options(role)));
+    std::unique_ptr<Lane>& lane = role == LaneRole::kHealth ? lanes.health
+                                  : role == LaneRole::kTask ? lanes.task
+                                                            : lanes.data;
+    ECHELON_ASSIGN_OR_RETURN(lane, transport.connect_lane(where, endpoint_.lane_options(role)));
   }
   endpoint_.attach(ready, std::move(lanes));
   return {};

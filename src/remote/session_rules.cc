@@ -42,13 +42,11 @@ Status not_allowed(std::string_view what, const std::string& name, AllowedCode c
 
 Status check_code(const SessionRules& rules, const SessionManifest& manifest) {
   for (const ManifestLibrary& library : manifest.libraries) {
-    if (rules.allowed.contains(AllowedCode::kLibrary)) break;
-    return not_allowed("library", library.name, AllowedCode::kLibrary);
+    ECHELON_RETURN_IF_ERROR(
+        check_form(rules.allowed, embedding::Form::kLibrary, "library", library.name));
   }
   for (const ManifestCallable& callable : manifest.callables) {
-    const auto needed = needed_for(callable.form);
-    if (!needed.has_value() || rules.allowed.contains(*needed)) continue;
-    return not_allowed("callable", callable.name, *needed);
+    ECHELON_RETURN_IF_ERROR(check_form(rules.allowed, callable.form, "callable", callable.name));
   }
   return {};
 }
@@ -85,6 +83,13 @@ Result<std::set<AllowedCode>> parse_allowed(std::string_view list) {
     list.remove_prefix(std::min(comma + 1, list.size()));
   }
   return allowed;
+}
+
+Status check_form(const std::set<AllowedCode>& allowed, embedding::Form form, std::string_view what,
+                  const std::string& name) {
+  const auto needed = needed_for(form);
+  if (!needed.has_value() || allowed.contains(*needed)) return {};
+  return not_allowed(what, name, *needed);
 }
 
 std::uint64_t default_session_memory() {

@@ -24,6 +24,10 @@ std::string_view to_string(AllowedCode what);
 /// "library,pickle". Errors: kBadArgument, with the words there are.
 Result<std::set<AllowedCode>> parse_allowed(std::string_view list);
 
+/// Errors: kBadArgument, naming `what` ("callable"), `name`, and what allows it.
+Status check_form(const std::set<AllowedCode>& allowed, embedding::Form form, std::string_view what,
+                  const std::string& name);
+
 struct SessionRules {
   std::uint32_t sessions_max = 16;
   /// For the tensors of all sessions together.

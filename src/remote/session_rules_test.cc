@@ -72,6 +72,14 @@ TEST(SessionRulesTest, MachineCodeIsOneFormWhateverItIsFor) {
   EXPECT_TRUE(admit_session(rules_of({AllowedCode::kLibrary}), image, {}).ok());
 }
 
+TEST(SessionRulesTest, OneFormIsCheckedByItself) {
+  const std::set<AllowedCode> none;
+  EXPECT_TRUE(check_form(none, embedding::Form::kName, "sub", "step").ok());
+  EXPECT_THAT(check_form(none, embedding::Form::kImage, "chip", "scale").info().message,
+              HasSubstr("chip 'scale' is refused"));
+  EXPECT_TRUE(check_form({AllowedCode::kPickle}, embedding::Form::kPickle, "sub", "step").ok());
+}
+
 TEST(SessionRulesTest, WithoutAWishASessionGetsAnEqualShare) {
   EXPECT_EQ(admit_session(rules_of(), SessionManifest{}, {}).value(), 1000u);
 }

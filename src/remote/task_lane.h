@@ -27,7 +27,7 @@ namespace echelon {
 
 class TaskLane final : private LaneEvents {
  public:
-  TaskLane(std::string path, Env& env) : path_(std::move(path)), env_(env), spin_(env) {}
+  TaskLane(std::string path, Env& env) : path_(std::move(path)), env_(env), spin_(env, kLaneSpin) {}
 
   LaneOptions lane_options() { return poking(sleeper_); }
   void attach(std::unique_ptr<Lane> lane);

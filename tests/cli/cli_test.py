@@ -44,7 +44,20 @@ KEYS = {
         "fork_2gib_ms",
     ],
     "death": ["floor_ns_p50", "ms_p50"],
+    "remote": [
+        "tcp_floor_ns_p50",
+        "grpc_floor_ns_p50",
+        "grpc_run_one_over_stream",
+        "grpc_tasks_per_second",
+        "grpc_copy_over_stream",
+        "tensor_run_one_over_empty",
+        "dispatch_64_sessions_over_1",
+        "ready_ms_p50",
+        "idle_cpu_percent_max",
+    ],
 }
+# In a report beside its figures.
+BESIDE = ["benchmark", "targets", "notes", "quick", "machine"]
 
 
 def echelon(*arguments, environment=None):
@@ -60,14 +73,28 @@ def echelon(*arguments, environment=None):
 
 
 def processes_of_program():
-    """Every process that runs PROGRAM, whoever made it."""
+    """Every process that runs PROGRAM, or the floor's program beside it, whoever made it."""
     found = set()
+    own = [pathlib.Path(PROGRAM), pathlib.Path(PROGRAM).parents[1] / "libexec/echelon/grpc_floor"]
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "exe").resolve() == pathlib.Path(PROGRAM):
+            if entry.name.isdigit() and (entry / "exe").resolve() in own:
                 found.add(int(entry.name))
         except OSError:
             continue
+    return found
+
+
+def orphans_among(processes):
+    """Those that descend from nobody but init: what others run meanwhile does not count."""
+    found = []
+    for pid in processes:
+        try:
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            continue  # it has ended
+        if stat.rsplit(")", 1)[1].split()[1] == "1":
+            found.append(pid)
     return found
 
 
@@ -214,6 +241,36 @@ class BenchTest(ReportTest):
     def test_death(self):
         self.expect_report("death")
 
+    def test_remote_has_its_figures_and_no_others(self):
+        report = self.expect_report("remote")
+        self.assertEqual(set(report) - {*BESIDE, "parts", "processes"}, set(KEYS["remote"]))
+        self.assertEqual(
+            set(report["targets"]),
+            set(KEYS["remote"])
+            - {"tcp_floor_ns_p50", "grpc_floor_ns_p50", "tensor_run_one_over_empty"},
+        )
+
+    def test_remote_watches_daemon_session_and_parent_while_idle_and_no_floor(self):
+        names = [process["name"] for process in self.expect_report("remote")["processes"]]
+        for name in ["pod0", "daemon", "pod0/host0", "pod0/host0/sub1", "pod0/host0/chip1"]:
+            self.assertIn(name, names)
+        self.assertNotIn("spawner of ", names)
+
+    def test_remote_leaves_no_process_behind(self):
+        before = processes_of_program()
+        self.expect_report("remote")
+        self.assertEqual(orphans_among(processes_of_program() - before), [])
+
+    def test_remote_without_a_transport_says_so_and_does_not_fail(self):
+        done = echelon(
+            "bench", "remote", "--quick", "--json", environment={"ECHELON_LIBEXEC": "/nowhere"}
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        for key in KEYS["remote"]:
+            self.assertIsNone(report[key])
+        self.assertIn("grpc_floor", "".join(report["notes"]))
+
     def test_text_says_what_is_measured_and_wanted(self):
         done = echelon("bench", "floor", "--quick")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -241,13 +298,7 @@ class LedgerTest(ReportTest):
             self.assertIn(f"\n## {name}\n", done.stdout)
             for key in keys:
                 self.assertIn(f"`{key}`", done.stdout)
-        # Others may run the program meanwhile; what descends from nobody but init is left over.
-        orphans = [
-            pid
-            for pid in processes_of_program() - before
-            if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1] == "1"
-        ]
-        self.assertEqual(orphans, [])
+        self.assertEqual(orphans_among(processes_of_program() - before), [])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
+import resource
 import signal
 import socket
 import stat
@@ -124,6 +125,14 @@ class DaemonTest(Folder):
             _, _, log = end(process)
         for line in log.splitlines():
             self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z echelon daemon: ")
+
+    def test_it_may_have_all_descriptors_that_its_limit_allows(self):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+        with daemon("--listen", "127.0.0.1:0") as (process, _):
+            limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+            self.assertEqual(limits, (before[1], before[1]))
 
     def test_its_spawner_ends_with_it_however_it_ends(self):
         with daemon("--listen", "127.0.0.1:0") as (process, _):
@@ -251,6 +260,33 @@ class SessionTest(Folder):
             parent.kill()
             wait_until(lambda: all(ended(pid) for pid in tree))
             self.started(address)  # the daemon serves on
+
+    def test_a_session_leaves_no_socket_however_it_ends(self):
+        with daemon("--listen", f"unix:{self.folder}/daemon") as (process, address):
+            for how in ("its parent ends it", "it is killed"):
+                with self.subTest(how):
+                    parent = self.started(address)
+                    sockets = {path.name for path in self.folder.iterdir()} - {"daemon"}
+                    self.assertEqual(len(sockets), 1)
+                    if how == "it is killed":
+                        session = next(iter(sockets)).rsplit(".", 1)[1]
+                        subprocess.run(["kill", "-9", session], check=True)
+                    else:
+                        parent.communicate("\n", timeout=HANG_AFTER_SECONDS)
+                    wait_until(lambda: [path.name for path in self.folder.iterdir()] == ["daemon"])
+            self.assertIsNone(process.poll())
+
+    def test_sessions_go_on_when_nobody_reads_its_log(self):
+        with daemon("--listen", "127.0.0.1:0") as (process, address):
+            process.stdout.close()
+            process.stderr.close()
+            parent = self.started(address)
+            self.assertIsNone(process.poll())
+            parent.communicate("\n", timeout=HANG_AFTER_SECONDS)
+            self.assertEqual(parent.returncode, 0)
+            process.terminate()
+            self.assertEqual(process.wait(timeout=HANG_AFTER_SECONDS), 0)
+            process.stdout = process.stderr = None  # communicate() would read them
 
     def test_a_daemon_that_is_killed_leaves_nothing(self):
         with daemon("--listen", "127.0.0.1:0") as (process, address):

@@ -11,6 +11,9 @@ A fenced block says by the words after its language what it is:
   cpp file=F      written to F in the page's workspace; so for any language
   python run      left to tests/python/pages_test.py, as the package is needed
   sh run          run by bash in the workspace; `in=FOLDER` in a folder of it
+  sh fails        the same, but it has to fail, and what it says on standard error is its output
+  sh daemon       one command, a daemon: started, and waited for until it serves; it ends with the
+                  page. Where a page has one, port 7171 is another in all of its blocks: a free one
   text output     what the block before it prints; an ellipsis stands for anything within a line
 
 The workspace is an empty folder in which `build` is the build folder, as in a clone. Everything
@@ -19,11 +22,13 @@ else is for reading alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +39,8 @@ SOURCE = BUILD = pathlib.Path()
 COMPILER = ""
 FLAGS = []
 HANG_AFTER_SECONDS = 240  # a watchdog, not an expectation
+DAEMON_PORT = 7171
+SERVING = "echelon daemon: serving at "
 
 PROGRAM_BEGIN = """\
 #include <echelon/echelon.h>
@@ -67,6 +74,10 @@ class Block:
     @property
     def is_python(self):
         return self.language == "python" and "run" in self.words
+
+    @property
+    def is_daemon(self):
+        return self.language == "sh" and "daemon" in self.words
 
     @property
     def is_part(self):
@@ -103,10 +114,14 @@ def prose_of(page):
     return re.sub(r"(?ms)^(`{3,}).*?^\1\s*$", "", text)
 
 
-def run(arguments, folder, home):
+def environment_in(home):
     environment = {**os.environ, "HOME": str(home), "CXX": COMPILER}
     for name in ("CXXFLAGS", "LDFLAGS"):
         environment[name] = " ".join([environment.get(name, ""), *FLAGS]).strip()
+    return environment
+
+
+def run(arguments, folder, home):
     return subprocess.run(
         arguments,
         cwd=folder,
@@ -115,8 +130,19 @@ def run(arguments, folder, home):
         text=True,
         timeout=HANG_AFTER_SECONDS,
         check=False,
-        env=environment,
+        env=environment_in(home),
     )
+
+
+def bash(text):
+    return ["bash", "-euo", "pipefail", "-c", text]
+
+
+def free_port():
+    """Free at every address of this machine, a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        return probe.getsockname()[1]
 
 
 class PageRun:
@@ -128,9 +154,18 @@ class PageRun:
         self.blocks = blocks_of(page)
         self.folder = pathlib.Path(folder)
         self.programs = 0
+        self.daemons = contextlib.ExitStack()
         (self.folder / "build").symlink_to(BUILD)
+        if any(block.is_daemon for block in self.blocks):
+            port = free_port()
+            for block in self.blocks:
+                block.text = block.text.replace(f":{DAEMON_PORT}", f":{port}")
 
     def run(self):
+        with self.daemons:
+            self.run_blocks()
+
+    def run_blocks(self):
         parts = [block for block in self.blocks if block.is_part]
         part_output = None
         output = ""
@@ -148,8 +183,12 @@ class PageRun:
                 output = part_output
             elif block.is_python:
                 output = None
+            elif block.is_daemon:
+                self.start_daemon(block)
             elif block.language == "sh" and "run" in block.words:
                 output = self.run_shell(block)
+            elif block.language == "sh" and "fails" in block.words:
+                output = self.run_failing(block)
             elif block.language == "text" and "output" in block.words and output is not None:
                 self.check_output(block, output)
 
@@ -165,7 +204,28 @@ class PageRun:
 
     def run_shell(self, block):
         folder = self.folder / (block.value("in") or ".")
-        return self.ok(["bash", "-euo", "pipefail", "-c", block.text], folder)
+        return self.ok(bash(block.text), folder)
+
+    def run_failing(self, block):
+        done = run(bash(block.text), self.folder, self.folder)
+        self.test.assertNotEqual(done.returncode, 0, f"{block.page}:{block.line}: {done.stdout}")
+        return done.stderr
+
+    def start_daemon(self, block):
+        daemon = subprocess.Popen(
+            bash("exec " + block.text),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment_in(self.folder),
+        )
+        self.daemons.callback(daemon.stdout.close)
+        self.daemons.callback(daemon.wait, HANG_AFTER_SECONDS)
+        self.daemons.callback(daemon.terminate)
+        line = daemon.stdout.readline()
+        self.test.assertTrue(line.startswith(SERVING), f"{block.page}:{block.line}: said {line!r}")
 
     def ok(self, arguments, folder):
         done = run(arguments, folder, self.folder)
@@ -191,7 +251,12 @@ class CodeTest(unittest.TestCase):
                 PageRun(self, page, folder).run()
 
     def test_there_is_code_in_the_pages_that_teach(self):
-        for page in ("README.md", "docs/getting-started.md", "docs/concepts.md"):
+        for page in (
+            "README.md",
+            "docs/getting-started.md",
+            "docs/concepts.md",
+            "docs/remote.md",
+        ):
             self.assertTrue([b for b in blocks_of(page) if b.language == "cpp"], page)
 
 
@@ -213,6 +278,15 @@ def expand(path):
         return [path]
     before, after = path[: found.start()], path[found.end() :]
     return [name for word in found[1].split(",") for name in expand(before + word + after)]
+
+
+LOGGING = ("src/remote/daemon.cc", "src/remote/held_session.cc", "src/api/daemon_main.cc")
+
+
+def log_lines(file):
+    """What the daemon's log is given in this file, as it is formatted."""
+    text = re.sub(r'"\s*\n\s*"', "", file.read_text(encoding="utf-8"))
+    return re.findall(r'\blog\(\s*(?:fmt::format\(\s*)?"([^"]+)"', text)
 
 
 class LinkTest(unittest.TestCase):
@@ -246,6 +320,16 @@ class LinkTest(unittest.TestCase):
             for command in re.findall(r"\./dev ([a-z]+)", text):
                 with self.subTest(page=page, command=command):
                     self.assertIn(command, known)
+
+    def test_every_line_of_a_daemons_log_is_explained(self):
+        page = (SOURCE / "docs/operations.md").read_text(encoding="utf-8")
+        lines = [line for file in LOGGING for line in log_lines(SOURCE / file)]
+        self.assertGreaterEqual(len(lines), 9, lines)
+        for line in lines:
+            # The words between what is put in.
+            for words in re.findall(r"[A-Za-z][^{}]{3,}", re.sub(r"{[^}]*}", "{}", line)):
+                with self.subTest(line=line):
+                    self.assertIn(words.strip(" (),;:"), page)
 
     def test_pictures_can_be_drawn(self):
         pictures = sorted((SOURCE / "docs").rglob("*.svg"))

@@ -6,15 +6,18 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import pytest
+
+import echelon as ec
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which Python keeps.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,6 +69,52 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=100,
         check=False,
     )
+
+
+class Daemon(NamedTuple):
+    """``python -m echelon daemon``, and where it serves."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+
+@contextlib.contextmanager
+def daemon(*arguments: str) -> Iterator[Daemon]:
+    """One of this machine's; ended with the block."""
+    command = [sys.executable, "-m", "echelon", "daemon", "--listen", "127.0.0.1:0", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.fullmatch(r"echelon daemon: serving at (\S+)\n", line)
+            assert found is not None, f"{command} said {line!r}"
+            yield Daemon(process, found[1])
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def daemon_address() -> Iterator[str]:
+    """Where a daemon serves that takes libraries."""
+    with daemon("--allow", "library", "--max-sessions", "64") as made:
+        yield made.address
+
+
+def build_library(folder: Path, source: str | Path) -> Path:
+    """A shared object with named C++ functions, made as a user of the wheel makes one."""
+    written, made = folder / "more.cc", folder / "more.so"
+    if isinstance(source, Path):
+        written = source
+    else:
+        written.write_text(source)
+    command = [os.environ.get("ECHELON_CXX", "c++"), "-std=c++20", "-shared", "-fPIC"]
+    command += [f"-I{ec.get_include()}", str(written), "-o", str(made)]
+    command += [f"-L{ec.get_library_dir()}", "-lechelon"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return made
 
 
 def children() -> set[int]:

@@ -61,13 +61,13 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(callables()))
 def test_every_public_callable_has_an_example_that_runs(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, daemon_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     thing: Any = ec
     for part in name.split("."):
         thing = getattr(thing, part)
     with ec.Worker(level=3, sub_workers=2, chips=1) as host:
-        example = example_of(name, thing, host=host)
+        example = example_of(name, thing, host=host, address=daemon_address)
         assert example.examples, f"{name} has no example in its docstring"
         failed = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed
         example.globs.clear()

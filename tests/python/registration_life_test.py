@@ -8,7 +8,6 @@ import hashlib
 import os
 import signal
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
-from conftest import eventually
+from conftest import build_library, eventually
 
 import echelon as ec
 from echelon._src import envelope
@@ -65,15 +64,7 @@ def fill() -> ec.ChipImage:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shared object with named C++ functions, made as a user of the wheel makes one."""
-    folder = tmp_path_factory.mktemp("library")
-    source, made = folder / "more.cc", folder / "more.so"
-    source.write_text(LIBRARY)
-    command = [os.environ.get("ECHELON_CXX", "c++"), "-std=c++20", "-shared", "-fPIC"]
-    command += [f"-I{ec.get_include()}", str(source), "-o", str(made)]
-    command += [f"-L{ec.get_library_dir()}", "-lechelon"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return made
+    return build_library(tmp_path_factory.mktemp("library"), LIBRARY)
 
 
 def call(worker: ec.Worker, handle: Any, args: ec.Args | None = None) -> Any:

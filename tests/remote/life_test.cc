@@ -146,6 +146,26 @@ TEST_F(OneOfTwo, ASessionThatStandsStillFailsItsTasks) {
   EXPECT_EQ(ask(right).text(), "pod0/right");
 }
 
+ECHELON_SUB("remote killed", [](Task&) { ::raise(SIGKILL); });
+ECHELON_ORCH("remote killed below",
+             [](Orchestrator& orch) { orch.submit(orch.find_sub("remote killed")); });
+
+TEST_F(OneOfTwo, AKilledSubWorkerThereFailsItsTaskAndItsSessionGoesOn) {
+  pod.register_sub("remote killed");
+  const OrchHandle killed = pod.register_orch("remote killed below");
+  const pid_t session = ask(left).pid;
+  const Error error = thrown<ChildLost>(
+      [&] { pod.run([&](Orchestrator& orch) { orch.submit(killed, {}, {.worker = left}); }); });
+  EXPECT_THAT(error.path(), testing::MatchesRegex("pod0/left/sub[01]"));
+  EXPECT_EQ(error.info().signal, SIGKILL);
+  EXPECT_EQ(error.callable(), "remote killed");
+  EXPECT_EQ(ask(left).pid, session);
+  const Place other = pod.run([&](Orchestrator& orch) {
+    return orch.submit(functions.ask, {}, {.worker = left}).result<Place>();
+  });
+  EXPECT_NE(other.text(), error.path()) << "its sibling works on";
+}
+
 TEST_F(OneOfTwo, TensorsOfADeadSessionAreStale) {
   const Tensor tensor = pod.remote_tensor<float>(left, {4});
   ::kill(ask(left).pid, SIGKILL);

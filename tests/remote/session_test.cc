@@ -50,6 +50,24 @@ TEST_F(TwoHosts, AFunctionRunsThereAndUsesTheHostsOwnSubWorker) {
   EXPECT_NE(own.pid, ::getpid());
 }
 
+TEST_F(TwoHosts, WhatASessionReturnsIsTrustedWhereItsSpecSaysSo) {
+  RemoteWorkerSpec spec = b.spec("trusted");
+  spec.trust_results = true;
+  const WorkerId trusted = pod.add_remote_worker(spec);
+  const WorkerId near = pod.add_worker(Worker({.level = 3, .name = "near"}));
+  const auto is_trusted = [&](WorkerId worker) {
+    return pod.run([&](Orchestrator& orch) {
+      const TaskHandle task = orch.submit(functions.where_orch, {}, at(worker));
+      task.wait();
+      return task.result_is_trusted();
+    });
+  };
+  EXPECT_FALSE(is_trusted(left));
+  EXPECT_TRUE(is_trusted(trusted));
+  EXPECT_TRUE(is_trusted(near));
+  EXPECT_THROW(static_cast<void>(TaskHandle().result_is_trusted()), InvalidArgument);
+}
+
 TEST_F(TwoHosts, TasksWithoutAPlaceGoToBoth) {
   const std::set<std::string> paths = pod.run([&](Orchestrator& orch) {
     const std::vector<Args> none(2);
@@ -152,6 +170,25 @@ TEST_F(TwoHosts, ALibraryThatIsRegisteredLaterGoesThereToo) {
   EXPECT_EQ(
       pod.run([&](Orchestrator& orch) { return orch.submit(level, {}, at(left)).result<int>(); }),
       3);
+}
+
+TEST(Remote, WhatADaemonDoesNotAllowIsRefusedLaterToo) {
+  DaemonConfig config = loopback();
+  config.allow = "";
+  RemoteHost host(config);
+  Worker pod({.level = 4});
+  const WorkerId far = pod.add_remote_worker(host.spec("far"));
+  const Functions functions(pod);
+  pod.start();
+  const Error library =
+      thrown<RegistrationFailed>([&] { pod.register_library(ECHELON_TREE_LIBRARY); });
+  EXPECT_THAT(library.what(), AllOf(HasSubstr("pod0/far"), HasSubstr("--allow library")));
+  // By name it goes on.
+  const OrchHandle late = pod.register_orch("remote late");
+  EXPECT_EQ(pod.run([&](Orchestrator& orch) {
+    return orch.submit(late, {}, {.worker = far}).result<int>();
+  }),
+            41);
 }
 
 TEST_F(TwoHosts, TheConfigOfATaskArrivesWhole) {

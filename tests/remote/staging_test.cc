@@ -133,6 +133,24 @@ TEST_F(StagedTensors, AFailedRunLeavesNoCopyBehindThatCounts) {
   EXPECT_THAT(values(y), ElementsAreArray(now));
 }
 
+TEST(Staged, CopiesThatNobodyUsesMakeRoom) {
+  RemoteHost host;
+  RemoteWorkerSpec spec = host.spec("far");
+  spec.stage = Stage::kCopy;
+  spec.memory_bytes_max = std::size_t{4} << 20;
+  Worker pod({.level = 4});
+  const WorkerId far = pod.add_remote_worker(spec);
+  const Functions functions(pod);
+  constexpr std::size_t kMost = 750'000;  // of 1 Mi
+  for (int i = 0; i < 5; ++i) {
+    const Tensor x = pod.tensor<float>({kMost});
+    pod.run([&](Orchestrator& orch) { orch.submit(functions.add_one, Args().inout(x)); });
+    EXPECT_EQ(x.data<const float>()[kMost - 1], 1.0f);
+  }
+  // Also for what the program asks for itself.
+  EXPECT_NO_THROW(pod.remote_tensor<float>(far, {kMost}));
+}
+
 TEST_F(StagedTensors, OverlappingTensorsOfWhichOneIsWrittenAreRefused) {
   const Tensor x = tensor();
   const Error error = thrown<InvalidArgument>([&] {

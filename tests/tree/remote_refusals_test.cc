@@ -129,6 +129,8 @@ TEST(AddRemoteWorker, TimesFitTogether) {
                  HasSubstr("100 ms <= health_deadline"));
   expect_refused([](RemoteWorkerSpec& given) { given.connect_timeout = 0ms; }, Reason::kBadArgument,
                  HasSubstr("no time to connect in"));
+  expect_refused([](RemoteWorkerSpec& given) { given.connect_timeout = 25h; }, Reason::kBadArgument,
+                 HasSubstr("connect_timeout of 90000000 ms; at most 86400000 ms"));
 }
 
 TEST(AddRemoteWorker, ItsPartsAreCheckedLikeALocalOnes) {
@@ -164,8 +166,10 @@ TEST(RemoteTensor, CopiesAreBetweenTheProgramAndRemoteMemory) {
   pod.start();
   const Tensor here = pod.tensor<float>({4});
   std::array<std::byte, 16> bytes{};
-  EXPECT_THAT(thrown<InvalidArgument>([&] { pod.copy_to(here, bytes); }).message(),
-              HasSubstr("is not in a remote Worker's memory; use data(), or orch.copy()"));
+  EXPECT_THAT(
+      thrown<InvalidArgument>([&] { pod.copy_to(here, bytes); }).message(),
+      HasSubstr(
+          "is not in a remote Worker's memory; use data(), in Python array(), or orch.copy()"));
   EXPECT_THAT(thrown<InvalidArgument>([&] { pod.copy_from(Tensor(), bytes); }).message(),
               HasSubstr("copy_from: the tensor is empty"));
 }

@@ -89,8 +89,8 @@ check_python() {
   (cd "$ROOT" && "$VENV/bin/ruff" check -q "${folders[@]}") || wrong=1
   (cd "$ROOT" && "$VENV/bin/ruff" format -q --check "${folders[@]}") ||
     { warn "not in the project's format: .venv/bin/ruff format ${folders[*]}"; wrong=1; }
-  (cd "$ROOT" && "$VENV/bin/mypy" -p echelon && "$VENV/bin/mypy" tests/python examples/digits) ||
-    wrong=1
+  (cd "$ROOT" && "$VENV/bin/mypy" -p echelon &&
+    "$VENV/bin/mypy" tests/python examples/digits examples/remote) || wrong=1
   check_stubs || wrong=1
   return $wrong
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/requirements-tests.md: it has every requirement, and the tests that it names exist."""
+"""docs/requirements-tests.md has every requirement; the tests exist that it names, and those that
+docs/guarantees.md and docs/security.md name, a row a fault and a row a protection."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "requirements-tests.md"
+GUARANTEES = ROOT / "docs" / "guarantees.md"
+SECURITY = ROOT / "docs" / "security.md"
 FOLDERS = ("src", "tests", "tools", "examples")
 
 # How many there are of each letter.
@@ -83,6 +86,30 @@ def rows():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if re.fullmatch(r"[A-Z]\d+", cells[0]):
             yield cells
+
+
+def promises(page, width):
+    """(what, tests) of each row of the page's tables with so many cells; the last has the tests."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == width and cells[-1] not in ("tests", "shown by", "---"):
+            yield cells[0], re.findall(r"`([^`]+)`", cells[-1])
+
+
+class PromisesTest(unittest.TestCase):
+    def expect_shown(self, page, width, least):
+        rows = list(promises(page, width))
+        self.assertGreaterEqual(len(rows), least)
+        for what, tests in rows:
+            with self.subTest(what=what):
+                self.assertTrue(tests)
+                self.assertEqual(missing(tests), [])
+
+    def test_every_fault_has_a_test_that_exists(self):
+        self.expect_shown(GUARANTEES, width=6, least=40)
+
+    def test_every_protection_has_a_test_that_exists(self):
+        self.expect_shown(SECURITY, width=4, least=13)
 
 
 class RequirementsTest(unittest.TestCase):

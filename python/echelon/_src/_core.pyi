@@ -2,7 +2,7 @@
 import datetime
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy
 import numpy.typing
@@ -582,7 +582,7 @@ class TaskHandle:
 
     def result(self) -> Any:
         """
-        Waits; then what the Python function returned. Raises the task's error.
+        Waits; then what the Python function returned. Raises the task's error. Of a remote Worker whose spec does not say trust_results only plain data is taken: None, bool, int, float, str, bytes, list, tuple, dict.
 
         >>> seven = host.register_sub(lambda task: 7)
         >>> host.run(lambda orch: orch.submit(seven).result())
@@ -651,12 +651,16 @@ class Orchestrator:
         after: TaskHandle | Iterable[TaskHandle] | None = None,
         deadline: float | datetime.timedelta | None = None,
         config: CallConfig | None = None,
+        stage: Literal["copy", "refuse"] | None = None,
     ) -> TaskHandle:
         """
         Gives a task to a child: the least loaded of those that can run it, or `worker`.
 
-        after: tasks to wait for beyond what the tags say. deadline: seconds from now. Waits only while the
-        Worker's tables are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
+        after: tasks to wait for beyond what the tags say. deadline: seconds from now. stage: what becomes
+        of tensors of this host that are given to a remote Worker's task; "copy": inputs are copied there
+        before it, outputs and inouts back after it, so that an inout is not in place; "refuse":
+        InvalidArgument; None: as the Worker's RemoteWorkerSpec says. Waits only while the Worker's tables
+        are full. Raises InvalidArgument, StaleHandle, ResourceExhausted, Cancelled,
         DeadlineExceeded, and TypeError for what is no handle; nothing is submitted then.
 
         >>> double = host.register_sub(lambda task: 2 * task.scalars[0])
@@ -721,6 +725,17 @@ class Orchestrator:
         A tensor in the memory of this Worker's chip number `chip`; zeroed.
 
         >>> host.run(lambda orch: orch.chip_tensor(0, (2, 3), np.float32)).shape
+        (2, 3)
+        """
+
+    def remote_tensor(self, worker: WorkerId, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
+        """
+        A tensor in the memory of the remote Worker `worker`; its bytes are undefined. Raises InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is full, ChildLost. In the example `address` is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     pod.run(lambda orch: orch.remote_tensor(far, (2, 3), np.float32)).shape
         (2, 3)
         """
 
@@ -934,6 +949,149 @@ class ChipSpec:
     def __setstate__(self, state: tuple[str, int]) -> None: ...
     def __repr__(self) -> str: ...
 
+class RemoteWorkerSpec:
+    """
+    A Worker on another host, for Worker.add_remote_worker().
+
+    address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
+    Python stay on this host.
+
+    >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
+    >>> spec
+    <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
+    >>> spec.chips, spec.lease, spec.stage
+    ([ChipSpec('cpu', 0)], 30.0, 'refuse')
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        *,
+        level: int = 3,
+        sub_workers: int = 0,
+        chips: int | Sequence[str | ChipSpec] = 0,
+        memory_bytes_max: int = 0,
+        lane: str = "grpc",
+        tls_dir: str | os.PathLike[str] = "",
+        insecure: bool = False,
+        connect_timeout: float | datetime.timedelta = 5.0,
+        lease: float | datetime.timedelta = 10.0,
+        health_deadline: float | datetime.timedelta = 2.0,
+        unresponsive_after: float | datetime.timedelta = 10.0,
+        trust_results: bool = False,
+        stage: Literal["copy", "refuse"] = "refuse",
+    ) -> None:
+        """
+        Checked by Worker.add_remote_worker(); here only types, chips, stage and times, which are seconds.
+        """
+
+    @property
+    def address(self) -> str:
+        """Of the daemon: "host:port", "[v6]:port" or "unix:/path"."""
+
+    @address.setter
+    def address(self, arg: str, /) -> None: ...
+    @property
+    def name(self) -> str:
+        """Unique among the children of its parent."""
+
+    @name.setter
+    def name(self, arg: str, /) -> None: ...
+    @property
+    def level(self) -> int:
+        """Below its parent's; 3 is a host."""
+
+    @level.setter
+    def level(self, arg: int, /) -> None: ...
+    @property
+    def sub_workers(self) -> int:
+        """0 to 256, on the other host."""
+
+    @sub_workers.setter
+    def sub_workers(self, arg: int, /) -> None: ...
+    @property
+    def chips(self) -> list[ChipSpec]:
+        """Of the other host; level 3 alone. Set as Worker() takes them."""
+
+    @chips.setter
+    def chips(self, given: int | Sequence[str | ChipSpec], /) -> None: ...
+    @property
+    def memory_bytes_max(self) -> int:
+        """
+        Of tensors in the remote Worker's memory; 0: as much as its daemon gives.
+        """
+
+    @memory_bytes_max.setter
+    def memory_bytes_max(self, arg: int, /) -> None: ...
+    @property
+    def lane(self) -> str:
+        """What carries tasks and tensors: "grpc". "auto" chooses."""
+
+    @lane.setter
+    def lane(self, arg: str, /) -> None: ...
+    @property
+    def tls_dir(self) -> str:
+        """
+        A folder with ca.pem, host.pem and host.key, as `echelon keys` makes them: both ends show a certificate and check the other's.
+        """
+
+    @tls_dir.setter
+    def tls_dir(self, given: str | os.PathLike[str], /) -> None: ...
+    @property
+    def insecure(self) -> bool:
+        """
+        Plain text to an address that is neither loopback nor a unix socket: whoever can reach the network reads and changes everything. Without this it is refused.
+        """
+
+    @insecure.setter
+    def insecure(self, arg: bool, /) -> None: ...
+    @property
+    def trust_results(self) -> bool:
+        """
+        What this session returns, and raises, is unpickled here: code of its choice then runs here. Without it results are plain data.
+        """
+
+    @trust_results.setter
+    def trust_results(self, arg: bool, /) -> None: ...
+    @property
+    def stage(self) -> Literal["copy", "refuse"]:
+        """
+        What becomes of this host's tensors that are given to this Worker's tasks, where Orchestrator.submit() is not told.
+        """
+
+    @stage.setter
+    def stage(self, given: Literal["copy", "refuse"], /) -> None: ...
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds to reach the daemon, and then the session, each."""
+
+    @connect_timeout.setter
+    def connect_timeout(self, given: float | datetime.timedelta, /) -> None: ...
+    @property
+    def lease(self) -> float:
+        """
+        Seconds; a session that hears nothing from its parent for so long ends itself and all below it.
+        """
+
+    @lease.setter
+    def lease(self, given: float | datetime.timedelta, /) -> None: ...
+    @property
+    def health_deadline(self) -> float:
+        """
+        Seconds; a session that is silent for so long is taken for lost: its tasks fail. 0.1 to `lease`.
+        """
+
+    @health_deadline.setter
+    def health_deadline(self, given: float | datetime.timedelta, /) -> None: ...
+    @property
+    def unresponsive_after(self) -> float:
+        """Seconds; as Worker's, for the remote Worker's own children."""
+
+    @unresponsive_after.setter
+    def unresponsive_after(self, given: float | datetime.timedelta, /) -> None: ...
+    def __repr__(self) -> str: ...
+
 class Worker:
     """
     A node of the tree: made, given children and callables, started, used, closed.
@@ -1114,6 +1272,70 @@ class Worker:
 
         >>> host.chip_tensor(0, (2, 3), np.float32).shape
         (2, 3)
+        """
+
+    def add_remote_worker(self, spec: RemoteWorkerSpec) -> WorkerId:
+        """
+        Has start() make a Worker on another host, below this one (level 4 or more). Ids count together with add_worker()'s. Raises InvalidArgument or WrongState saying what of `spec` is not possible.
+
+        >>> pod = ec.Worker(level=4)
+        >>> pod.add_remote_worker(ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=1))
+        WorkerId(0)
+        """
+
+    def remote_tensor(self, worker: WorkerId, shape: int | tuple[int, ...], dtype: Any) -> Tensor:
+        """
+        A tensor in the memory of the remote Worker `worker` of this one; zeroed.
+
+        Given back when the last handle is gone and the last task that uses it has ended. Starts the tree if
+        need be. Raises InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is
+        full, ChildLost. In the example `address` is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     pod.remote_tensor(far, (2, 3), np.float32).nbytes
+        24
+        """
+
+    def copy_to(self, tensor: Tensor, values: Any, offset: int = 0) -> None:
+        """
+        Copies `values` into a contiguous tensor of a remote Worker, and waits for it.
+
+        values: an array of the tensor's dtype (not converted), or a number or list. They go in row by row,
+        from element `offset` on; ordered like a task that writes those elements. Raises InvalidArgument
+        beyond the tensor's end or for another dtype, StaleHandle, and what a failed task raises. Ctrl-C
+        cancels it; the elements are then undefined. In the example `address` is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     x = pod.remote_tensor(far, 4, np.float32)
+        ...     pod.copy_to(x, np.arange(4, dtype=np.float32))
+        ...     pod.copy_to(x, [7, 8], offset=1)
+        ...     pod.copy_from(x)
+        array([0., 7., 8., 3.], dtype=float32)
+        """
+
+    def copy_from(
+        self, tensor: Tensor, offset: int = 0, count: int | None = None
+    ) -> numpy.typing.NDArray[Any]:
+        """
+        The elements of a contiguous tensor of a remote Worker, as a NumPy array here.
+
+        All of them in the tensor's shape; with `offset` or `count` that many from element `offset` on, row
+        by row, in one dimension. Ordered like a task that reads them, and waited for. The array is of this
+        Worker's shared memory, which is given back with it. Raises as copy_to(). In the example `address`
+        is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     x = pod.remote_tensor(far, (2, 2), np.int64)
+        ...     pod.copy_to(x, [[1, 2], [3, 4]])
+        ...     pod.copy_from(x), pod.copy_from(x, offset=1, count=2)
+        (array([[1, 2],
+               [3, 4]]), array([2, 3]))
         """
 
     def run(

@@ -14,6 +14,7 @@
 
 #include <echelon/v1/lane.grpc.pb.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -306,6 +307,33 @@ TEST(GrpcRefusalTest, ABatchBeyondItsLimitsEndsTheLaneAndNothingElse) {
   LaneConnect health = to(listening.address());
   health.role = LaneRole::kHealth;
   expect_serving(listening, health);
+}
+
+TEST(GrpcRefusalTest, WhatABatchHoldsBesideItsMessagesFillsNoMemory) {
+  Listening listening;
+  Parent parent(listening.address(), "1.0");
+  v1::LaneBatch batch;
+  batch.add_messages("small");
+  constexpr int kUnknownField = 15;
+  *batch.GetReflection()->MutableUnknownFields(&batch)->AddLengthDelimited(kUnknownField) =
+      std::string(kLaneMessageBytesMax, 'x');
+  std::atomic<std::size_t> sent{0};
+  std::thread writer([&] {
+    while (parent.stream().Write(batch)) sent.fetch_add(1);
+  });
+  LaneEnd& there = listening.end(LaneRole::kTask);
+  ASSERT_TRUE(there.await_lane());
+  // Nobody polls: as much is read as fits, and the writer waits.
+  std::size_t before = 0;
+  do {
+    before = sent.load();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  } while (sent.load() != before && before * kLaneMessageBytesMax < 8 * kLaneBufferBytes);
+  EXPECT_LT(before * kLaneMessageBytesMax, 8 * kLaneBufferBytes);
+  // It goes on once they are taken.
+  EXPECT_TRUE(there.poll_until_messages(before + 2));
+  there.destroy_lane();
+  writer.join();
 }
 
 // --- certificates --------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ std::size_t LaneCore::poll(LaneEvents& events) {
     lock.unlock();
     events.on_message(message.bytes);
     lock.lock();
-    inbox_bytes_ -= message.bytes.size() + kMessageCost;
+    inbox_bytes_ -= message.cost;
   }
   const bool report = down_ && !down_reported_ && inbox_.empty();
   if (report) down_reported_ = true;
@@ -275,9 +275,17 @@ void LaneCore::take_batch_locked(grpc::ByteBuffer& buffer) {
     close_locked(decoded, decoded);
     return;
   }
+  std::size_t besides = bytes->size();  // headers, and fields that are not known
   for (const auto message : batch.messages) {
-    inbox_.push_back({.owner = *bytes, .bytes = message});
-    inbox_bytes_ += message.size() + kMessageCost;
+    besides -= message.size();
+    const std::size_t cost = message.size() + kMessageCost;
+    inbox_.push_back({.owner = *bytes, .bytes = message, .cost = cost});
+    inbox_bytes_ += cost;
+  }
+  // The last message holds all of the batch's memory.
+  if (!batch.messages.empty()) {
+    inbox_.back().cost += besides;
+    inbox_bytes_ += besides;
   }
   if (batch.closed) take_words_locked(*batch.closed);
 }

@@ -78,6 +78,7 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   struct Arrived {
     grpc::Slice owner;
     std::span<const std::byte> bytes;
+    std::size_t cost = 0;  // of what inbox_bytes_ counts
   };
 
   void on_read(bool ok);

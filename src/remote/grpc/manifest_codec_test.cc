@@ -159,6 +159,8 @@ TEST(ManifestCodecTest, WhatIsOutOfBoundsIsRefusedWithTheBound) {
   EXPECT_THAT(refused([](Wire& wire) { wire.set_lease_ns(1); }), HasSubstr("0.01 s to"));
   EXPECT_THAT(refused([](Wire& wire) { wire.mutable_chips(0)->set_device(-4); }),
               HasSubstr("chip device -4"));
+  EXPECT_THAT(refused([](Wire& wire) { wire.mutable_chips(0)->set_driver("/lib/any.so"); }),
+              HasSubstr("on another host drivers are named"));
   EXPECT_THAT(refused([](Wire& wire) { wire.mutable_libraries(0)->clear_payload(); }),
               HasSubstr("'libdigits.so' is empty"));
 }
