@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/digest.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "base/check.h"
 
 namespace echelon {
 namespace {
+
+/// Before any other call of OpenSSL, which otherwise clears up when the process exits, whatever
+/// other threads do: one of gRPC's that is at a TLS handshake then would crash a program that has
+/// ended well. The kernel takes the memory back.
+[[maybe_unused]] const bool no_cleanup =
+    ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
 
 /// Looked up once: OpenSSL otherwise looks for a provider of it at each digest, which takes longer
 /// than a small digest itself.
