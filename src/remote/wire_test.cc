@@ -268,7 +268,8 @@ TEST(DataMessageTest, AnErrorComesBackWholeAndOnlyInAnswers) {
   message.kind = DataKind::kAllocated;
   message.flags = kDataError;
   message.bytes = error;
-  const auto read = decode_data(encoded(message));
+  const Bytes whole = encoded(message);
+  const auto read = decode_data(whole);
   ASSERT_TRUE(read.ok());
   Status bad;
   EXPECT_EQ(error_in(read->bytes, bad).info().message, "no room");
