@@ -43,5 +43,5 @@ function(echelon_test name)
     set(environment ENVIRONMENT ${ECHELON_WITHOUT_LEAK_CHECK})
   endif()
   gtest_discover_tests(${name}
-    PROPERTIES TIMEOUT 120 LABELS "${labels}" ${environment} DISCOVERY_TIMEOUT 60)
+    PROPERTIES TIMEOUT 120 ${environment} LABELS "${labels}" DISCOVERY_TIMEOUT 60)
 endfunction()

@@ -195,7 +195,8 @@ TEST_P(RemoteEndpointTest, ACancelEndsWhatRunsAndWhatWaitsThere) {
   rig.endpoint().request_cancel(TaskId{2});
   rig.endpoint().request_cancel(TaskId{1});
   ASSERT_TRUE(rig.wait_for(2));
-  EXPECT_TRUE(rig.done[1].status.ok()) << "it returned when it was asked to";
+  const Status& first = rig.done[1].status;
+  EXPECT_TRUE(first.ok() || first.reason() == Reason::kCancelled) << "it ran, or was about to";
   EXPECT_EQ(rig.done[2].status.reason(), Reason::kCancelled) << "it never began";
 }
 
