@@ -36,12 +36,13 @@ function(echelon_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
   target_compile_options(${name} PRIVATE -O0)
   add_dependencies(tests ${name})
-  # A list would be split on its way through gtest_discover_tests.
-  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
+  # gtest_discover_tests unpacks its properties four times; each time halves what guards a list.
+  string(REPEAT "\\" 8 guard)
+  string(REPLACE ";" "${guard};" labels "${ARG_LABELS}")
   set(environment "")
   if(ARG_LABELS MATCHES remote)
     set(environment ENVIRONMENT ${ECHELON_WITHOUT_LEAK_CHECK})
   endif()
   gtest_discover_tests(${name}
-    PROPERTIES TIMEOUT 120 ${environment} LABELS "${labels}" DISCOVERY_TIMEOUT 60)
+    PROPERTIES TIMEOUT 120 LABELS "${labels}" ${environment} DISCOVERY_TIMEOUT 60)
 endfunction()

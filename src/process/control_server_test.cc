@@ -165,13 +165,17 @@ TEST_F(ControlServerTest, AThreadAnswersWhileItsExecutorIsBusy) {
 TEST_F(ControlServerTest, AThreadThatWorksLeavesTheRingToTheOther) {
   std::promise<void> begun;
   std::promise<void> end;
+  std::promise<void> ended;
   const auto jobs = std::make_shared<RegistrarJobs>();
   ControlServer server(child_, doorbell_, {});
   const ControlThread thread(server, child_, ::getppid(), jobs);
   jobs->post([&]() -> RegistrarJobs::Finish {
     begun.set_value();
     end.get_future().wait();
-    return [] { return true; };
+    return [&ended] {
+      ended.set_value();
+      return true;
+    };
   });
   begun.get_future().wait();
   for (std::uint64_t i = 1; i <= 100; ++i) {
@@ -181,6 +185,7 @@ TEST_F(ControlServerTest, AThreadThatWorksLeavesTheRingToTheOther) {
     EXPECT_EQ(frame.header.task, i);
   }
   end.set_value();
+  ended.get_future().wait();
 }
 
 /// Both threads sleep on one word.

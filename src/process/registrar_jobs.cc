@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace echelon {
 
@@ -77,7 +78,11 @@ std::thread::id RegistrarJobs::stop() {
 void join_or_leave(std::thread& thread, std::thread::id blocked) {
   if (!thread.joinable()) return;
   if (thread.get_id() != blocked) return thread.join();
-  static_cast<void>(std::make_unique<std::thread>(std::move(thread)).release());
+  // Never destroyed: a thread that is still joinable must not be.
+  static std::mutex mutex;
+  static std::vector<std::thread>& left = *std::make_unique<std::vector<std::thread>>().release();
+  const std::lock_guard lock(mutex);
+  left.push_back(std::move(thread));
 }
 
 }  // namespace echelon

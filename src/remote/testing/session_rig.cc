@@ -117,6 +117,7 @@ void TestSessionTasks::run(const TaskFrame& task, ResultSink& sink) {
       while (!released_.load()) std::this_thread::sleep_for(kNap);
       return;
     case TestTask::kUntilCancelled:
+      waits_for_cancel_.store(true);
       while (!released_.load() && !task.cancelled()) std::this_thread::sleep_for(kNap);
       return;
     case TestTask::kReadTensor: {

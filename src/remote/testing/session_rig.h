@@ -56,6 +56,8 @@ class TestSessionTasks final : public TaskHandler {
   void run(const TaskFrame& task, ResultSink& sink) override;
   /// Lets go of what hangs.
   void release() { released_.store(true); }
+  /// A task waits to be cancelled: its code runs.
+  bool waits_for_cancel() const { return waits_for_cancel_.load(); }
 
  private:
   void fail(ResultSink& sink, std::string message);
@@ -63,6 +65,7 @@ class TestSessionTasks final : public TaskHandler {
   const std::string path_;
   SessionMemory& memory_;
   std::atomic<bool> released_{false};
+  std::atomic<bool> waits_for_cancel_{false};
 };
 
 class SessionRig final : public EndpointEvents {
@@ -83,6 +86,7 @@ class SessionRig final : public EndpointEvents {
 
   RemoteEndpoint& endpoint() { return *endpoint_; }
   SessionServer& server() { return *server_; }
+  const TestSessionTasks& tasks() const { return *tasks_; }
   TestMemory& memory() { return memory_; }
   TestMemory& local() { return local_; }
   /// The session's end of a lane, without a server.
