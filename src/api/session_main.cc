@@ -211,6 +211,7 @@ Status Session::listen() {
   where.address = lanes_address(place_.daemon);
   where.credentials = place_.credentials;
   where.token = token_;
+  where.silent_max = manifest_.lease;
   where.options = [this](LaneRole role) { return server_->lane_options(role); };
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     server_->attach(role, std::move(lane));

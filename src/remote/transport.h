@@ -40,12 +40,16 @@ struct LaneConnect {
   std::string token;
   LaneRole role = LaneRole::kTask;
   std::chrono::nanoseconds timeout{std::chrono::seconds(5)};
+  /// A peer that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 struct LaneListen {
   std::string address;  // port 0: any free one
   Credentials credentials;
   std::string token;  // accepted once a role
+  /// As in LaneConnect: the session's lease.
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(10)};
   /// Notified lanes are made with these; one a role.
   std::function<LaneOptions(LaneRole)> options;
   /// A lane that was let in. On the transport's thread.
@@ -87,6 +91,8 @@ struct DaemonAddress {
   std::string address;
   Credentials credentials;
   std::chrono::nanoseconds connect_timeout{std::chrono::seconds(5)};
+  /// A daemon that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 /// A session as its daemon hands it to the service. Threads: any.

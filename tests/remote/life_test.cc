@@ -98,6 +98,28 @@ TEST(RemoteStart, AStartThatFailedCanBeTriedAgain) {
   }
 }
 
+/// Longer than any patience of the transport's own.
+constexpr auto kSilence = 16s;
+
+TEST(RemoteSilence, ShorterThanItsLimitsIsSurvived) {
+  RemoteHost host;
+  Worker pod({.level = 4});
+  RemoteWorkerSpec spec = host.spec("far");
+  spec.health_deadline = spec.unresponsive_after = 2min;
+  spec.lease = 3min;
+  pod.add_remote_worker(spec);
+  const Functions functions(pod);
+  const auto session = [&] {
+    return pod.run(
+        [&](Orchestrator& orch) { return orch.submit(functions.where_orch).result<Place>().pid; });
+  };
+  const pid_t before = session();
+  for (const pid_t pid : {host.pid(), before}) ::kill(pid, SIGSTOP);
+  std::this_thread::sleep_for(kSilence);
+  for (const pid_t pid : {host.pid(), before}) ::kill(pid, SIGCONT);
+  EXPECT_EQ(session(), before);
+}
+
 class OneOfTwo : public testing::Test {
  protected:
   OneOfTwo()
