@@ -77,8 +77,8 @@ Result<bool> DataClient::take_stopped_locked(const DataMessage& message) {
   if (found == stopped_.end()) return false;
   const DataKind expected = found->second.to_session ? DataKind::kWritten : DataKind::kReadData;
   if (message.kind != expected) {
-    return bad_message(fmt::format("\"{}\" for a transfer of another kind",
-                                   to_string(message.kind)));
+    return bad_message(
+        fmt::format("\"{}\" for a transfer of another kind", to_string(message.kind)));
   }
   if (message.kind == DataKind::kReadData && !message.last()) return true;
   stopped_.erase(found);

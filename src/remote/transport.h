@@ -115,6 +115,8 @@ class DaemonHooks {
   virtual void close_session(std::uint64_t call, std::string_view why) = 0;
   /// Whether sessions can be opened: for gRPC's health service.
   virtual bool serving() const = 0;
+  /// A line for the operator. Must not block.
+  virtual void warn(std::string_view line) { static_cast<void>(line); }
 
  protected:
   ~DaemonHooks() = default;

@@ -19,6 +19,7 @@
 
 #include "base/error_codec.h"
 #include "base/fd.h"
+#include "remote/grpc/accept_guard.h"
 #include "remote/grpc/channel_options.h"
 #include "remote/grpc/control_limits.h"
 #include "remote/grpc/credentials.h"
@@ -301,7 +302,8 @@ class SessionsService final : public v1::Sessions::CallbackService, public CallH
 
 class GrpcDaemonServer final : public DaemonServer {
  public:
-  explicit GrpcDaemonServer(DaemonHooks& hooks) : service_(hooks) {}
+  explicit GrpcDaemonServer(DaemonHooks& hooks)
+      : refusals_([&hooks](std::string_view line) { hooks.warn(line); }), service_(hooks) {}
 
   ~GrpcDaemonServer() override {
     if (server_ == nullptr) return;
@@ -342,6 +344,7 @@ class GrpcDaemonServer final : public DaemonServer {
   std::string address() const override { return address_; }
 
  private:
+  const RefusalWatch refusals_;
   SessionsService service_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
