@@ -17,9 +17,8 @@ TEST(DescriptorsTest, EnoughIsEnough) {
 TEST(DescriptorsTest, TooFewIsAnErrorWithTheNumbersAndWhatToDo) {
   const Status few = check_descriptors(descriptor_limit());
   EXPECT_EQ(few.reason(), Reason::kExhausted);
-  EXPECT_THAT(few.info().message,
-              AllOf(HasSubstr(std::to_string(descriptor_limit())), HasSubstr("ulimit -n"),
-                    HasSubstr("LimitNOFILE=")));
+  EXPECT_THAT(few.info().message, AllOf(HasSubstr(std::to_string(descriptor_limit())),
+                                        HasSubstr("ulimit -n"), HasSubstr("LimitNOFILE=")));
 }
 
 }  // namespace
