@@ -17,6 +17,7 @@
 #include "remote/grpc/control_limits.h"
 #include "remote/grpc/credentials.h"
 #include "remote/grpc/manifest_codec.h"
+#include "remote/grpc/manifest_pieces.h"
 
 namespace echelon {
 namespace {
@@ -130,8 +131,8 @@ class ClientCall final : public SessionCall,
   }
 
   void start(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-    stub_ = v1::Sessions::NewStub(grpc::CreateCustomChannel(
-        daemon_.address, credentials, channel_arguments(daemon_)));
+    stub_ = v1::Sessions::NewStub(
+        grpc::CreateCustomChannel(daemon_.address, credentials, channel_arguments(daemon_)));
     done_ = false;
     stub_->async()->OpenSession(&context_, this);
     AddHold();  // for end(); taken back when nothing more can be read
@@ -146,8 +147,12 @@ class ClientCall final : public SessionCall,
     });
   }
 
-  v1::SessionManifest& manifest() { return *request_.mutable_manifest(); }
-  std::size_t request_bytes() const { return request_.ByteSizeLong(); }
+  /// Before start(). Errors: kTooLarge.
+  Status take(const SessionManifest& manifest) {
+    v1::SessionManifest wire;
+    to_wire(manifest, wire);
+    return pieces_.begin(wire, path_, request_);
+  }
 
   void end(std::string_view why) override {
     const std::lock_guard lock(mutex_);
@@ -171,7 +176,13 @@ class ClientCall final : public SessionCall,
     const std::lock_guard lock(mutex_);
     request_.Clear();
     writing_ = false;
-    if (ok && !over_ && end_asked_ && !end_sent_) send_end_locked();
+    if (!ok || over_) return;
+    if (end_asked_) {
+      if (!end_sent_) send_end_locked();
+    } else if (pieces_.next(request_)) {
+      writing_ = true;
+      StartWrite(&request_);
+    }
   }
 
   void send_end_locked() {
@@ -242,6 +253,7 @@ class ClientCall final : public SessionCall,
   grpc::Alarm alarm_;
   std::unique_ptr<v1::Sessions::Stub> stub_;
   v1::OpenSessionRequest request_, ending_;
+  ManifestPieces pieces_;
   v1::SessionEvent event_;
   std::atomic<bool> answered_{false};
   bool ended_told_ = false;  // the reading reactions', which follow one another
@@ -263,14 +275,7 @@ Result<std::unique_ptr<SessionCall>> open_session_call(const DaemonAddress& daem
   ECHELON_ASSIGN_OR_RETURN(const auto credentials,
                            make_channel_credentials(daemon.address, daemon.credentials));
   auto call = std::make_unique<ClientCall>(daemon, manifest.path, events);
-  to_wire(manifest, call->manifest());
-  if (call->request_bytes() > kManifestBytesMax) {
-    return Status::error(
-        Code::kInvalidArgument, Reason::kTooLarge,
-        fmt::format("{}: what was registered before start() takes {} bytes, and {} can be sent to "
-                    "a session: register fewer or smaller libraries",
-                    manifest.path, call->request_bytes(), kManifestBytesMax));
-  }
+  ECHELON_RETURN_IF_ERROR(call->take(manifest));
   call->start(credentials);
   return std::unique_ptr<SessionCall>(std::move(call));
 }
