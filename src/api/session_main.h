@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 
+#include "base/status.h"
 #include "process/child_boot.h"
 #include "remote/session_rules.h"
 #include "remote/transport.h"
@@ -23,6 +24,10 @@ struct SessionPlace {
   Credentials credentials;
   std::set<AllowedCode> allowed;
 };
+
+/// Before a daemon starts. Errors: kBadArgument where its sessions could not listen beside it, as a
+/// socket's path would be too long.
+Status check_lanes_address(const std::string& daemon);
 
 /// `boot.payload` is the manifest (remote/session_boot.h).
 int run_session(ChildBoot boot, const SessionPlace& place);

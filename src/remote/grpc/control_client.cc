@@ -39,13 +39,25 @@ grpc::ChannelArguments channel_arguments(const DaemonAddress& daemon) {
   return args;
 }
 
-/// "10.0.0.7:7171" of the daemon and "0.0.0.0:4711" of the session make "10.0.0.7:4711".
-std::string reachable(const std::string& session, const std::string& daemon) {
-  for (const std::string_view any : {"0.0.0.0:", "[::]:", ":"}) {
-    if (!session.starts_with(any) || daemon.starts_with("unix:")) continue;
-    return daemon.substr(0, daemon.rfind(':') + 1) + session.substr(any.size());
+/// Where a session of `daemon` is reached that says it listens at `session`: on the host that the
+/// user has named, whatever the daemon says, so that it sends its parents to nobody else. What it
+/// may choose is the port; on a unix socket, what follows its own path.
+Result<std::string> reachable(const std::string& session, const std::string& daemon) {
+  constexpr std::string_view kUnix = "unix:";
+  const bool is_unix = daemon.starts_with(kUnix);
+  const std::size_t colon = session.rfind(':');
+  if (is_unix && session.starts_with(daemon + ".") &&
+      session.find('/', daemon.size()) == std::string::npos) {
+    return session;
   }
-  return session;
+  const bool has_port = colon != std::string::npos && !session.starts_with(kUnix) &&
+                        address_is_local("any" + session.substr(colon)).ok();
+  if (!is_unix && has_port) {
+    return daemon.substr(0, daemon.rfind(':')) + session.substr(colon);
+  }
+  return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                       fmt::format("it says that its session listens at \"{}\", which is no {}",
+                                   session, is_unix ? "path beside its own" : "HOST:PORT"));
 }
 
 /// What the end of a call means when the daemon has not said it.
@@ -223,7 +235,7 @@ class ClientCall final : public SessionCall,
         return {};
       case v1::SessionEvent::kReady: {
         ECHELON_ASSIGN_OR_RETURN(SessionReady ready, from_wire(event.ready()));
-        ready.address = reachable(ready.address, daemon_.address);
+        ECHELON_ASSIGN_OR_RETURN(ready.address, reachable(ready.address, daemon_.address));
         events_.on_ready(ready);
         return {};
       }

@@ -31,6 +31,7 @@ namespace echelon {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -480,16 +481,40 @@ TEST_F(ControlTest, AnAddressThatIsTakenIsRefused) {
   EXPECT_THAT(served.status().info().message, HasSubstr(server_->address()));
 }
 
-TEST_F(ControlTest, ASessionThatListensEverywhereIsReachedWhereItsDaemonIs) {
+class SessionAddressTest : public ControlTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(SessionAddressTest, IsThePortItSaysOnTheHostThatTheUserNamed) {
   const auto call = open();
   SessionReady ready = some_ready();
-  ready.address = "0.0.0.0:4711";
+  ready.address = GetParam();
   const auto ticket = daemon_.opened();
   ASSERT_NE(ticket, nullptr);
   ticket->ready(ready);
   ASSERT_TRUE(heard_.until_ready());
   EXPECT_EQ(heard_.ready.address, "127.0.0.1:4711");
   ticket->ended({});
+}
+
+INSTANTIATE_TEST_SUITE_P(Said, SessionAddressTest,
+                         testing::Values("0.0.0.0:4711", "[::]:4711", ":4711", "10.9.8.7:4711",
+                                         "other.example:4711", "[2001:db8::1]:4711"));
+
+TEST_F(ControlTest, ASessionThatListensWhereItsDaemonCannotBeIsNonsense) {
+  for (const char* address : {"unix:/tmp/elsewhere", "host7:port", "nowhere"}) {
+    Heard heard;
+    const auto call = open_session_call({server_->address(), {}}, small_manifest(), heard);
+    const auto ticket = daemon_.opened();
+    ASSERT_NE(ticket, nullptr);
+    SessionReady ready = some_ready();
+    ready.address = address;
+    ticket->ready(ready);
+    ASSERT_TRUE(heard.until_ended()) << address;
+    EXPECT_THAT(heard.ended.info().message,
+                AllOf(HasSubstr("speaks nonsense"), HasSubstr(address)));
+    EXPECT_EQ(heard.ready.session, 0u);
+    ticket->ended({});
+    daemon_.tickets.clear();
+  }
 }
 
 }  // namespace
