@@ -22,8 +22,8 @@ namespace echelon {
 /// kBadArgument (there is one already), kSystem.
 Status make_authority(const std::string& folder);
 
-/// Errors: kBadArgument where others than its owner can read or change `file`, with the command that
-/// mends it. OK where it cannot be looked at: whoever reads it says why.
+/// Errors: kBadArgument where others than its owner can read or change `file`, with the command
+/// that mends it. OK where it cannot be looked at: whoever reads it says why.
 Status check_secret(const std::string& file);
 
 struct HostKeysWanted {
