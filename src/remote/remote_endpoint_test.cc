@@ -205,7 +205,6 @@ TEST_P(RemoteEndpointTest, ACancelEndsWhatRunsAndWhatWaitsThere) {
 TEST_P(RemoteEndpointTest, ALongTaskIsNoSilence) {
   SessionRig::Options options;
   options.endpoint.ping_every = std::chrono::milliseconds(5);
-  options.endpoint.silent_max = std::chrono::seconds(20);
   SessionRig rig(options);
   rig.send(1, TestTask::kUntilCancelled);
   ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().pings >= 10; }));

@@ -70,8 +70,14 @@ class TestSessionTasks final : public TaskHandler {
 
 class SessionRig final : public EndpointEvents {
  public:
+  static RemoteEndpointOptions patient() {
+    RemoteEndpointOptions options;
+    options.silent_max = std::chrono::seconds(20);
+    return options;
+  }
   struct Options {
-    RemoteEndpointOptions endpoint = {};
+    /// With time for a machine that does much else; what a test asserts about time it sets itself.
+    RemoteEndpointOptions endpoint = patient();
     SessionServerOptions server = {};
     ControlHooks hooks = {};
     bool serve = true;               // false: the test itself is the session; see peer()
