@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "api/throw_status.h"
 #include "base/fd.h"
 #include "remote/daemon.h"
+#include "remote/descriptors.h"
 #include "remote/session_rules.h"
 #include "remote/transport.h"
 
@@ -108,15 +108,6 @@ Result<int> wait_for_end(EndSignals& signals, const Alarm& lost) {
     if (const int signal = signals.take(); signal != 0) return signal;
     ECHELON_RETURN_IF_ERROR(lost.why());
   }
-}
-
-/// As many descriptors as this process may have: gRPC accepts nobody any more once accept() has
-/// found none left, and sessions take four each.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 Status check_secured(const DaemonConfig& config, bool local) {

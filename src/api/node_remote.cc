@@ -72,7 +72,7 @@ Status Node::open_sessions() {
     const RemoteWorkerSpec& spec = *child->plan.remote;
     ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(transport_of(spec)));
     SessionOrder order;
-    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout};
+    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout, spec.health_deadline};
     order.lanes_timeout = spec.connect_timeout;
     order.manifest = manifest_of(*child);
     order.manifest.libraries = callables_alone.libraries;

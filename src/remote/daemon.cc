@@ -25,6 +25,7 @@
 #include "process/payload.h"
 #include "process/spawner.h"
 #include "process/worker_pools.h"
+#include "remote/descriptors.h"
 #include "remote/held_session.h"
 #include "remote/manifest_check.h"
 #include "shm/doorbell.h"
@@ -238,6 +239,7 @@ Status Daemon::State::open(std::uint64_t call, SessionManifest manifest,
   ECHELON_ASSIGN_OR_RETURN(manifest.memory_bytes_max, admit_locked(call, manifest));
   const std::uint64_t number = ++last_number;
   lock.unlock();
+  ECHELON_RETURN_IF_ERROR(check_descriptors(kDescriptorsOfSession));
   ECHELON_ASSIGN_OR_RETURN(Opening opening, prepare(manifest, number));
   const ChildFds fds = opening.fds(doorbell_segment.fd());
   auto session = std::make_shared<HeldSession>(
@@ -479,6 +481,10 @@ std::size_t Daemon::session_count() const {
 
 pid_t Daemon::spawner_pid() const {
   return state_->spawner->pid();
+}
+
+void Daemon::warn(std::string_view line) {
+  state_->log(fmt::format("WARNING: {}", line));
 }
 
 void Daemon::log(std::string_view line) {

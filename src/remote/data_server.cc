@@ -57,6 +57,9 @@ Status DataServer::take(const DataMessage& message) {
       return write(message);
     case DataKind::kRead:
       return start_read(message);
+    case DataKind::kStop:
+      stop_read(message);
+      return {};
     case DataKind::kPayload:
       return add_payload(message);
     default:
@@ -191,6 +194,14 @@ Status DataServer::start_read(const DataMessage& message) {
   reads_.push_back(
       {message.request, message.tensor, message.offset, message.offset + message.length});
   return {};
+}
+
+// One that is not here has ended: its last piece is on its way.
+void DataServer::stop_read(const DataMessage& message) {
+  const auto one = [&](const Read& read) { return read.request == message.request; };
+  if (std::erase_if(reads_, one) == 0) return;
+  answer(DataKind::kReadData, message.request,
+         Status::error(Code::kCancelled, Reason::kCancelled, "the read was stopped on request"));
 }
 
 /// True if there was room for all of this round.

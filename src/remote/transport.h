@@ -40,12 +40,16 @@ struct LaneConnect {
   std::string token;
   LaneRole role = LaneRole::kTask;
   std::chrono::nanoseconds timeout{std::chrono::seconds(5)};
+  /// A peer that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 struct LaneListen {
   std::string address;  // port 0: any free one
   Credentials credentials;
   std::string token;  // accepted once a role
+  /// As in LaneConnect: the session's lease.
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(10)};
   /// Notified lanes are made with these; one a role.
   std::function<LaneOptions(LaneRole)> options;
   /// A lane that was let in. On the transport's thread.
@@ -87,6 +91,8 @@ struct DaemonAddress {
   std::string address;
   Credentials credentials;
   std::chrono::nanoseconds connect_timeout{std::chrono::seconds(5)};
+  /// A daemon that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 /// A session as its daemon hands it to the service. Threads: any.
@@ -109,6 +115,8 @@ class DaemonHooks {
   virtual void close_session(std::uint64_t call, std::string_view why) = 0;
   /// Whether sessions can be opened: for gRPC's health service.
   virtual bool serving() const = 0;
+  /// A line for the operator. Must not block.
+  virtual void warn(std::string_view line) { static_cast<void>(line); }
 
  protected:
   ~DaemonHooks() = default;

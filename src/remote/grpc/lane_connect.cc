@@ -142,7 +142,7 @@ Result<std::unique_ptr<Lane>> connect_grpc_lane(const LaneConnect& where, LaneOp
                            make_channel_credentials(where.address, where.credentials));
   const std::shared_ptr<Reactor> reactor = client_reactor(where.role);
   auto stream = std::make_unique<ClientStream>();
-  stream->channel = grpc::CreateCustomChannel(where.address, credentials, lane_channel_arguments());
+  stream->channel = grpc::CreateCustomChannel(where.address, credentials, lane_channel_arguments(where.silent_max));
   stream->context.AddMetadata(kTokenKey, where.token);
   stream->context.AddMetadata(kProtocolKey, protocol_version());
   stream->call = grpc::GenericStub(stream->channel)

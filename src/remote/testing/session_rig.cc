@@ -269,12 +269,14 @@ void SessionRig::send(std::uint64_t id, TestTask what,
   ASSERT_EQ(try_send(id, what, test_body(scalars)), DispatchResult::kSent) << id;
 }
 
-void SessionRig::copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from) {
+void SessionRig::copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from,
+                      MonotonicNs deadline_ns) {
   const std::array<TaggedTensor, 2> tensors = {TaggedTensor{to, Tag::kOutput},
                                                TaggedTensor{from, Tag::kInput}};
   std::vector<std::byte> body(task_body_bytes(tensors, {}, nullptr));
   encode_task_body(tensors, {}, nullptr, body);
-  ASSERT_EQ(try_send(id, TestTask::kEmpty, body, 0, TaskKind::kCopy), DispatchResult::kSent);
+  ASSERT_EQ(try_send(id, TestTask::kEmpty, body, deadline_ns, TaskKind::kCopy),
+            DispatchResult::kSent);
 }
 
 bool SessionRig::wait_for(std::uint64_t id) {

@@ -108,7 +108,8 @@ class SessionRig final : public EndpointEvents {
   DispatchResult try_send(std::uint64_t id, TestTask what, std::span<const std::byte> body,
                           MonotonicNs deadline_ns = 0, TaskKind kind = TaskKind::kSub);
   void send(std::uint64_t id, TestTask what, std::initializer_list<std::uint64_t> scalars = {});
-  void copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from);
+  void copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from,
+            MonotonicNs deadline_ns = 0);
   bool wait_for(std::uint64_t id);
   /// A tensor of the session's, asked for over its data lane.
   Result<TensorDesc> allocate(std::initializer_list<std::int64_t> shape,
