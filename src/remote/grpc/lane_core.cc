@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error_codec.h"
+#include "remote/grpc/freed_memory.h"
 #include "remote/lane_words.h"
 
 namespace echelon {
@@ -103,6 +104,7 @@ LaneCore::LaneCore(std::shared_ptr<Reactor> reactor, std::unique_ptr<LaneStream>
       stream_(std::move(stream)),
       broken_(std::move(broken)),
       notify_(std::move(options.notify)) {
+  keep_freed_memory();
   reactor_->hold();
   reactor_->add_lane();
 }
