@@ -106,11 +106,9 @@ LaneCore::LaneCore(std::shared_ptr<Reactor> reactor, std::unique_ptr<LaneStream>
       notify_(std::move(options.notify)) {
   keep_freed_memory();
   reactor_->hold();
-  reactor_->add_lane();
 }
 
 LaneCore::~LaneCore() {
-  reactor_->remove_lane();
   reactor_->release();
 }
 
@@ -143,7 +141,7 @@ LaneSend LaneCore::try_send(LaneSegments segments) {
 }
 
 std::size_t LaneCore::poll(LaneEvents& events) {
-  reactor_->poll();
+  reactor_->poll(polls_seen_);
   if (!news_.load(std::memory_order_acquire)) return 0;  // pairs with note_news_locked()
   std::size_t count = 0;
   std::unique_lock lock(mutex_);

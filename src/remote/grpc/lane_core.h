@@ -22,6 +22,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -108,6 +109,8 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   const std::shared_ptr<Reactor> reactor_;
   const std::unique_ptr<LaneStream> stream_;
   const std::function<Status(const grpc::Status&)> broken_;
+
+  std::uint64_t polls_seen_ = 0;  // poll()'s
 
   std::mutex notify_mutex_;  // never taken under mutex_
   std::function<void()> notify_;
