@@ -183,6 +183,10 @@ void SessionServer::stop() {
   state_->tasks.stop();
 }
 
+void SessionServer::abandon() {
+  state_->tasks.abandon();
+}
+
 void SessionServer::close(const Status& why) {
   State& state = *state_;
   state.tasks.close(why);
