@@ -42,7 +42,7 @@ MAY_INCLUDE = {
     "src/python": BELOW_MAINS | {"cli"},  # its benchmarks take the same floor
     "examples": {"public"},
     "tests": BELOW_MAINS | {"cli", "daemon", "chip/drivers"},
-    "fuzz": BELOW_MAINS,
+    "fuzz": BELOW_MAINS | {"remote/grpc"},
     "bench": BELOW_MAINS,
 }
 VOCABULARY = {
@@ -66,7 +66,7 @@ THIRD_PARTY = {
     "grpc/": {"src/remote/grpc"},
     "grpcpp/": {"src/remote/grpc", "src/cli/grpc_floor"},
     "google/": {"src/remote/grpc"},  # protobuf
-    "echelon/v1/": {"src/remote/grpc", "src/cli/grpc_floor"},  # what protoc makes of proto/
+    "echelon/v1/": {"src/remote/grpc", "src/cli/grpc_floor", "fuzz"},  # what protoc makes of proto/
     "CLI/": {"src/cli", "src/daemon", "examples"},
     "nlohmann/": {"src/cli", "src/daemon", "src/remote", "examples", "tests"},
     "nanobind/": {"src/python"},

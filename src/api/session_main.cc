@@ -218,7 +218,7 @@ ControlHooks Session::parent_hooks() {
 ControlHooks Session::daemon_hooks() {
   ControlHooks hooks;
   hooks.shutdown = [this] {
-    server_->stop();
+    server_->abandon();
     handler_->cancel_all(
         Status::error(Code::kCancelled, Reason::kCancelled, "the session was ended by its daemon"));
   };

@@ -379,7 +379,12 @@ void Daemon::State::on_lost(const Status& why) {
     const std::lock_guard lock(mutex);
     for (const auto& [call, session] : sessions) all.push_back(session);
   }
-  for (const auto& session : all) session->endpoint().note_spawner_lost(why);
+  // What a session's parent hears is of the session, not of a process that is in no tree.
+  ErrorInfo info = why.info();
+  info.path.clear();
+  info.pid = 0;
+  info.message = "its daemon: " + info.message;
+  for (const auto& session : all) session->endpoint().note_spawner_lost(Status(info));
   if (options.on_lost) options.on_lost(why);
 }
 

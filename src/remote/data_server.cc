@@ -8,6 +8,7 @@
 
 #include "base/error_codec.h"
 #include "remote/dense_range.h"
+#include "remote/lane_words.h"
 
 namespace echelon {
 namespace {
@@ -36,7 +37,7 @@ bool DataServer::pump() {
 }
 
 void DataServer::on_down(const Status& why) {
-  if (failed_.ok()) failed_ = why;
+  if (failed_.ok()) failed_ = lane_down(LaneRole::kData, why);
 }
 
 void DataServer::on_message(std::span<const std::byte> bytes) {

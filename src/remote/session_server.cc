@@ -217,6 +217,10 @@ void SessionServer::stop() {
   state_->lanes_signal.notify_all();
 }
 
+void SessionServer::abandon() {
+  state_->tasks.abandon();
+}
+
 void SessionServer::close(const Status& why) {
   State& state = *state_;
   state.tasks.close(why);
