@@ -25,7 +25,7 @@ class RemoteEndpointTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override { SessionRig::lanes_of_all = GetParam(); }
 };
-INSTANTIATE_TEST_SUITE_P(Lanes, RemoteEndpointTest, testing::Values("sim", "grpc"),
+INSTANTIATE_TEST_SUITE_P(Lanes, RemoteEndpointTest, testing::ValuesIn(lanes_to_test()),
                          [](const auto& of) { return std::string(of.param); });
 
 SessionRig::Options with_window(std::uint32_t window, std::uint32_t sent_max) {

@@ -68,6 +68,15 @@ class TestSessionTasks final : public TaskHandler {
   std::atomic<bool> waits_for_cancel_{false};
 };
 
+/// What the lanes of a rig can be here.
+inline std::vector<const char*> lanes_to_test() {
+  std::vector<const char*> lanes = {"sim", "grpc"};
+#ifdef ECHELON_HAS_UCX
+  lanes.push_back("ucx");
+#endif
+  return lanes;
+}
+
 class SessionRig final : public EndpointEvents {
  public:
   static RemoteEndpointOptions patient() {
