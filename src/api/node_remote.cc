@@ -50,7 +50,7 @@ Status Node::make_remote_child(std::size_t index) {
   options.lease = spec.lease;
   options.trust_results = spec.trust_results;
   options.open_local = [this](const TensorDesc& desc, Access want) {
-    return memory_.pools().open(desc, want);
+    return memory_.open_local(desc, want);
   };
   options.wake = [this] { doorbell_.ring(); };
   options.wake_keeper = [this] {
