@@ -80,6 +80,7 @@ Status Node::open_sessions() {
     order.manifest = manifest_of(*child);
     order.manifest.libraries = callables_alone.libraries;
     order.manifest.callables = callables_alone.callables;
+    if (spec.runtime == Runtime::kNative) keep_from_native(order.manifest);
     order.manifest.workers = callables_alone.workers;
     child->link->open(*transport, std::move(order));
   }
@@ -91,6 +92,8 @@ SessionManifest Node::manifest_of(const Child& child) const {
   const MonotonicNs now = env_.now_ns();
   const MonotonicNs until = start_until_ns_ - std::min(start_until_ns_, kStartMarginNs);
   SessionManifest manifest;
+  manifest.runtime = spec.runtime == Runtime::kPython ? SessionRuntime::kPython
+                                                      : SessionRuntime::kNative;
   manifest.path = child.path;
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;
