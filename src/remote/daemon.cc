@@ -159,6 +159,7 @@ Status Daemon::State::set_up() {
   spawning.name = "daemon";
   spawning.path = "daemon";
   spawning.worker_main = options.session_main;
+  spawning.runner = options.runner;
   spawning.doorbell_fd = doorbell_segment.fd();
   ECHELON_ASSIGN_OR_RETURN(spawner, Spawner::fork(std::move(spawning)));
   // Signals are the main thread's.
@@ -200,6 +201,7 @@ Result<Daemon::State::Opening> Daemon::State::prepare(const SessionManifest& man
   opening.spec.uid = Uid{env.random_nonzero()};
   opening.spec.path = manifest.path;
   opening.spec.name = manifest.name;
+  opening.spec.in_runner = manifest.runtime == SessionRuntime::kPython;
   LocalEndpointOptions child;
   child.index = opening.spec.index;
   child.kind = opening.spec.kind;
@@ -361,11 +363,13 @@ void Daemon::State::on_spawn_failed(ChildIndex child, const Status& why) {
 
 void Daemon::State::on_output(ChildIndex child, OutputStream stream, std::string_view text) {
   const auto session = find(child);
+  const std::string of = session != nullptr      ? session->endpoint().path()
+                         : child == kRunnerIndex ? "runner that was kept ready"
+                                                 : "?";
   std::string marked;
   while (!text.empty()) {
     const std::size_t line = std::min(text.find('\n'), text.size() - 1) + 1;
-    marked += fmt::format("[{}] {}", session != nullptr ? session->endpoint().path() : "?",
-                          text.substr(0, line));
+    marked += fmt::format("[{}] {}", of, text.substr(0, line));
     text.remove_prefix(line);
   }
   print(stream, marked);
@@ -379,7 +383,12 @@ void Daemon::State::on_lost(const Status& why) {
     const std::lock_guard lock(mutex);
     for (const auto& [call, session] : sessions) all.push_back(session);
   }
-  for (const auto& session : all) session->endpoint().note_spawner_lost(why);
+  // What a session's parent hears is of the session, not of a process that is in no tree.
+  ErrorInfo info = why.info();
+  info.path.clear();
+  info.pid = 0;
+  info.message = "its daemon: " + info.message;
+  for (const auto& session : all) session->endpoint().note_spawner_lost(Status(info));
   if (options.on_lost) options.on_lost(why);
 }
 

@@ -120,6 +120,7 @@ class DataClient final : private LaneEvents {
   };
 
   void on_message(std::span<const std::byte> message) override;
+  void on_parts(LaneSegments parts) override;
   void on_down(const Status& why) override;
 
   bool pump_locked();
@@ -131,7 +132,7 @@ class DataClient final : private LaneEvents {
   Status take_locked(const DataMessage& message);
   Status take_allocated_locked(const DataMessage& message);
   Status take_written_locked(const DataMessage& message);
-  Status take_read_locked(const DataMessage& message);
+  Status take_read_locked(const DataMessage& message, LaneSegments more = {});
   Status take_held_locked(const DataMessage& message);
   Result<Transfer*> transfer_locked(const DataMessage& message, bool to_session);
   void abandon_locked(const Transfer& transfer);

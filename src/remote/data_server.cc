@@ -8,6 +8,7 @@
 
 #include "base/error_codec.h"
 #include "remote/dense_range.h"
+#include "remote/lane_words.h"
 
 namespace echelon {
 namespace {
@@ -36,13 +37,22 @@ bool DataServer::pump() {
 }
 
 void DataServer::on_down(const Status& why) {
-  if (failed_.ok()) failed_ = why;
+  if (failed_.ok()) failed_ = lane_down(LaneRole::kData, why);
 }
 
 void DataServer::on_message(std::span<const std::byte> bytes) {
   if (!failed_.ok()) return;
   const auto message = decode_data(bytes);
   failed_ = message.ok() ? take(*message) : message.status();
+}
+
+void DataServer::on_parts(LaneSegments parts) {
+  if (!failed_.ok()) return;
+  const auto piece = decode_piece(parts);
+  if (!piece || (piece->ok() && (*piece)->kind != DataKind::kWrite)) {
+    return LaneEvents::on_parts(parts);
+  }
+  failed_ = piece->ok() ? write(**piece, parts.subspan(1)) : piece->status();
 }
 
 Status DataServer::take(const DataMessage& message) {
@@ -120,11 +130,12 @@ Status DataServer::refuse_rest(const DataMessage& message, DataKind kind, const 
   return {};
 }
 
-Status DataServer::write(const DataMessage& message) {
+/// `more`: bytes that follow those of the message.
+Status DataServer::write(const DataMessage& message, LaneSegments more) {
   if (in_refused(message)) return {};
   const auto at = memory_.open(message.tensor, Access::kWrite);
   if (!at.ok()) return refuse_rest(message, DataKind::kWritten, at.status());
-  scatter_range(message.tensor, message.offset, message.bytes, *at);
+  scatter_parts(message.tensor, message.offset, message.bytes, more, *at);
   if (message.last()) answer(DataKind::kWritten, message.request, Status());
   return {};
 }

@@ -58,7 +58,7 @@ class RemoteCopyTest : public testing::TestWithParam<const char*> {
   std::uint64_t next_ = 100;
 };
 
-INSTANTIATE_TEST_SUITE_P(Lanes, RemoteCopyTest, testing::Values("sim", "grpc"),
+INSTANTIATE_TEST_SUITE_P(Lanes, RemoteCopyTest, testing::ValuesIn(lanes_to_test()),
                          [](const auto& of) { return std::string(of.param); });
 
 TEST_P(RemoteCopyTest, WhatIsAllocatedThereIsNamedHere) {

@@ -274,8 +274,17 @@ bool RemoteEndpoint::has_news() const {
          (state.task_lane->has_news() || state.data.has_noted() || state.data.has_come());
 }
 
+/// It holds no task, and nothing has come of it: most of many sessions, most of the time. The
+/// transport looks at its lanes meanwhile.
+bool RemoteEndpoint::State::quiet() const {
+  return count == 0 && failed_here.empty() && !poked.load(std::memory_order_relaxed) &&
+         news.load(std::memory_order_relaxed) == 0 && !data_poked.load(std::memory_order_relaxed) &&
+         !data.busy() && !data.has_noted();
+}
+
 std::size_t RemoteEndpoint::poll(EndpointEvents& events) {
   State& state = *state_;
+  if (state.quiet()) return 0;
   std::size_t reported = 0;
   // pairs with lane_options(): what is poked for from here on is news again
   state.poked.store(false, std::memory_order_seq_cst);

@@ -59,6 +59,8 @@ class SessionServer final : public RegistrationUplink {
   Status serve(TaskHandler& handler);
   /// Ends serve() after the task that is running.
   void stop();
+  /// The same, not by its parent's will: tasks that fail from here on are left to its end.
+  void abandon();
   /// Tells the parent why, as far as the lanes hold, and closes them. After serve(). Blocking:
   /// until the words are out, `words_wait` at most, as the process may end next.
   void close(const Status& why);

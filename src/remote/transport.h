@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RemoteTransport: what talks to other hosts - lanes, and the control service between a parent and
-// a daemon. One shared object each, loaded only for remote children and after the spawner was
-// forked, so that a process that never goes remote has none of its threads.
+// RemoteTransport, LaneTransport: what talks to other hosts - lanes, and the control service between
+// a parent and a daemon. One shared object each, loaded only for remote children and after the
+// spawner was forked, so that a process that never goes remote has none of its threads.
 //
 // Threads: a transport's calls from any thread. Callbacks come on threads of the transport's and
 //   must not block. Blocking: connect_lane(), listen_*() and ~SessionCall, bounded.
@@ -138,17 +138,22 @@ class DaemonServer {
   virtual std::string address() const = 0;
 };
 
-class RemoteTransport {
+/// What carries lanes.
+class LaneTransport {
  public:
-  virtual ~RemoteTransport() = default;
-  virtual std::string_view name() const = 0;  // "grpc"
+  virtual ~LaneTransport() = default;
+  virtual std::string_view name() const = 0;  // "grpc", "ucx"
 
   /// Errors: kBadArgument (address), kSystem (nobody there, something else answers, refused
   /// token or certificate), each with the address and what to look at; kDeadline.
   virtual Result<std::unique_ptr<Lane>> connect_lane(const LaneConnect& where,
                                                      LaneOptions options) = 0;
   virtual Result<std::unique_ptr<LaneListener>> listen_lanes(LaneListen where) = 0;
+};
 
+/// What carries sessions, too.
+class RemoteTransport : public LaneTransport {
+ public:
   /// `events` must outlive the call. What goes wrong is on_ended()'s.
   virtual Result<std::unique_ptr<SessionCall>> open_session(const DaemonAddress& daemon,
                                                             const SessionManifest& manifest,
@@ -165,8 +170,14 @@ class RemoteTransport {
 using RemoteTransportEntry = RemoteTransport* (*)(const char* build);
 inline constexpr const char* kRemoteTransportSymbol = "echelon_remote_transport";
 
+/// What the shared object of a transport exports that carries lanes alone; as above.
+using LaneTransportEntry = LaneTransport* (*)(const char* build);
+inline constexpr const char* kLaneTransportSymbol = "echelon_lane_transport";
+
 /// Loads lib/echelon/libechelon_NAME.so, once a process. Errors: kNotFound with where it was looked
 /// for, kSystem with the loader's words.
 Result<RemoteTransport*> load_transport(std::string_view name);
+/// The same for one of which lanes are wanted; "grpc" has both.
+Result<LaneTransport*> load_lanes(std::string_view name);
 
 }  // namespace echelon

@@ -30,6 +30,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -173,6 +174,10 @@ std::size_t encode_data(const DataMessage& message, DataHead& out);
 LaneSend send_data(Lane& lane, const DataMessage& message);
 /// Validates everything; `bytes` is a view of what is read. Errors: kBadFrame.
 Result<DataMessage> decode_data(std::span<const std::byte> in);
+/// The same of a piece of bulk data (kWrite, kReadData) that came in parts: `bytes` ends with the
+/// first of them, the other parts go on. nullopt: it is something else, or its head does not lie in
+/// the first part.
+std::optional<Result<DataMessage>> decode_piece(LaneSegments parts);
 /// The ErrorInfo of a message that failed(), as a Status. Errors are kBadFrame, too: `bad` is then
 /// set.
 Status error_in(std::span<const std::byte> bytes, Status& bad);

@@ -184,7 +184,7 @@ void SessionRig::listen() {
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     let_in(role, std::move(lane));
   };
-  RemoteTransport* const transport = load_transport(lanes_of_all).value();
+  LaneTransport* const transport = load_lanes(lanes_of_all).value();
   listener_ = transport->listen_lanes(std::move(where)).value();
 }
 
@@ -199,7 +199,7 @@ std::unique_ptr<Lane> SessionRig::make_lane(LaneRole role, LaneOptions session_o
   where.address = listener_->address();
   where.token = kToken;
   where.role = role;
-  RemoteTransport* const transport = load_transport(lanes_of_all).value();
+  LaneTransport* const transport = load_lanes(lanes_of_all).value();
   return transport->connect_lane(where, std::move(options)).value();
 }
 

@@ -68,10 +68,25 @@ class TestSessionTasks final : public TaskHandler {
   std::atomic<bool> waits_for_cancel_{false};
 };
 
+/// What the lanes of a rig can be here.
+inline std::vector<const char*> lanes_to_test() {
+  std::vector<const char*> lanes = {"sim", "grpc"};
+#ifdef ECHELON_HAS_UCX
+  lanes.push_back("ucx");
+#endif
+  return lanes;
+}
+
 class SessionRig final : public EndpointEvents {
  public:
+  static RemoteEndpointOptions patient() {
+    RemoteEndpointOptions options;
+    options.silent_max = std::chrono::seconds(20);
+    return options;
+  }
   struct Options {
-    RemoteEndpointOptions endpoint = {};
+    /// With time for a machine that does much else; what a test asserts about time it sets itself.
+    RemoteEndpointOptions endpoint = patient();
     SessionServerOptions server = {};
     ControlHooks hooks = {};
     bool serve = true;               // false: the test itself is the session; see peer()
