@@ -179,6 +179,7 @@ Result<int> serve(const DaemonConfig& config,
   ECHELON_ASSIGN_OR_RETURN(const bool local, address_is_local(config.listen));
   ECHELON_RETURN_IF_ERROR(check_secured(config, local));
   ECHELON_RETURN_IF_ERROR(check_modules(config.modules));
+  ECHELON_RETURN_IF_ERROR(detail::check_lanes_address(config.listen));
   const Credentials credentials{config.tls_dir, config.insecure};
   raise_descriptor_limit();
   EndSignals signals;

@@ -37,7 +37,7 @@ struct RemoteCopy {
   TaskId task;
   TensorDesc remote;
   TensorDesc local;
-  std::byte* at = nullptr;  // the local one's first element
+  std::byte* at = nullptr;      // the local one's first element
   MonotonicNs deadline_ns = 0;  // 0: none
   bool to_session = false;
 };
