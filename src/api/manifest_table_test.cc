@@ -246,7 +246,7 @@ TEST_F(ManifestTable, WhatWasPackedIsMadeAgainByTheLanguageOfTheSession) {
   const embedding::Language language = sizes();
   EXPECT_EQ(call(**make_table(made, &language), 1).value, 20'000);
   EXPECT_THAT(call(**make_table(made, nullptr), 1).message,
-              HasSubstr("started without the language that it is written in"));
+              HasSubstr("runs C++ alone"));
 }
 
 TEST_F(ManifestTable, WhatCannotBePackedOrLoadedRefusesItsCallsWithTheLanguagesWords) {

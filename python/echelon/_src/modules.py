@@ -84,7 +84,9 @@ def _checked_import(name: str) -> types.ModuleType:
 def _checked_getattr(thing: Any, name: str) -> Any:
     """For methods, which are pickled as an object and a name."""
     if name.startswith("__") and not isinstance(thing, type):
-        raise ModuleRefused(f"{name} of {type(thing).__name__} is not what a pickle may ask for here")
+        raise ModuleRefused(
+            f"{name} of {type(thing).__name__} is not what a pickle may ask for here"
+        )
     found = getattr(thing, name)
     for each in (thing, found):
         if isinstance(each, types.ModuleType):
