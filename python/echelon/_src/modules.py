@@ -50,6 +50,8 @@ _MAKERS = {
 class ModuleRefused(pickle.UnpicklingError):
     """A module that is not on the daemon's list; says which, and what would allow it."""
 
+    __module__ = "echelon"
+
 
 def allow(names: Iterable[str] | None) -> None:
     """From now on these alone, with all below them. None: any."""
