@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include "api/throw_status.h"
 #include "base/fd.h"
 #include "remote/daemon.h"
+#include "remote/descriptors.h"
 #include "remote/session_rules.h"
 #include "remote/transport.h"
 
@@ -116,15 +116,6 @@ Result<int> wait_for_end(EndSignals& signals, const Alarm& lost) {
   }
 }
 
-/// As many descriptors as this process may have: gRPC accepts nobody any more once accept() has
-/// found none left, and sessions take four each.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
-}
-
 Status check_secured(const DaemonConfig& config, bool local) {
   if (local || config.insecure || !config.tls_dir.empty()) return {};
   return Status::error(
@@ -209,9 +200,11 @@ Result<int> serve(const DaemonConfig& config,
   };
   options.on_lost = [&lost](const Status& why) { lost.set(why); };
   options.log = true;
+  // Before its spawner is forked: sessions have it then, and do not load it each (10 ms of a start).
+  // It has no thread until it is used.
+  ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(const auto daemon, Daemon::start(std::move(options)));
   const NoBrokenPipe no_broken_pipe;  // the daemon's alone: sessions are forked from its spawner
-  ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(auto server,
                            transport->serve_daemon({config.listen, credentials}, *daemon));
   warn(*daemon, config, local);

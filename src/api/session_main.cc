@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "api/child_main.h"
@@ -26,6 +28,8 @@ namespace {
 
 /// From a lost parent to the end of a session whose function does not stop.
 constexpr MonotonicNs kLostGraceNs = 500'000'000;
+/// For its parent to connect the lanes; a longer lease is longer patience.
+constexpr std::chrono::nanoseconds kLanesPatienceMin = std::chrono::seconds(30);
 
 /// Beside the daemon's, on a port or path of its own.
 std::string lanes_address(const std::string& daemon) {
@@ -126,6 +130,29 @@ std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableT
   return plans;
 }
 
+/// Where its lanes come in. Closed as soon as they are there: nobody else has business here.
+class LaneDoor {
+ public:
+  void open(std::unique_ptr<LaneListener> listener) {
+    const std::lock_guard lock(mutex_);
+    address_ = listener->address();
+    listener_ = std::move(listener);
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    listener_.reset();
+  }
+  std::string address() const {
+    const std::lock_guard lock(mutex_);
+    return address_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::unique_ptr<LaneListener> listener_;
+  std::string address_;
+};
+
 /// One session, wired together.
 class Session {
  public:
@@ -168,7 +195,7 @@ class Session {
   std::unique_ptr<AllowedRegistrations> registrations_;
   std::unique_ptr<SessionServer> server_;
   SessionDuties* duties_ = nullptr;
-  std::unique_ptr<LaneListener> listener_;
+  LaneDoor door_;
 };
 
 Status Session::make_node() {
@@ -205,7 +232,7 @@ ControlHooks Session::parent_hooks() {
 ControlHooks Session::daemon_hooks() {
   ControlHooks hooks;
   hooks.shutdown = [this] {
-    server_->stop();
+    server_->abandon();
     handler_->cancel_all(
         Status::error(Code::kCancelled, Reason::kCancelled, "the session was ended by its daemon"));
   };
@@ -225,18 +252,20 @@ Status Session::listen() {
   where.address = lanes_address(place_.daemon);
   where.credentials = place_.credentials;
   where.token = token_;
+  where.silent_max = manifest_.lease;
   where.options = [this](LaneRole role) { return server_->lane_options(role); };
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     server_->attach(role, std::move(lane));
   };
-  ECHELON_ASSIGN_OR_RETURN(listener_, transport_.listen_lanes(std::move(where)));
+  ECHELON_ASSIGN_OR_RETURN(auto listener, transport_.listen_lanes(std::move(where)));
+  door_.open(std::move(listener));
   return {};
 }
 
 /// What its daemon does not know of it.
 Status Session::say_ready(ControlServer& control) {
   SessionReady ready;
-  ready.address = listener_->address();
+  ready.address = door_.address();
   ready.token = token_;
   ready.pool = pool_->pool->issuer();
   ready.memory_bytes_max = manifest_.memory_bytes_max;
@@ -252,6 +281,8 @@ Status Session::run() {
   SessionServerOptions options;
   options.path = manifest_.path;
   options.lease = manifest_.lease;
+  options.lanes_within = std::max(kLanesPatienceMin, manifest_.lease);
+  options.on_lanes = [this] { door_.close(); };
   options.on_lost = [this](const Status& why) { parent_lost(why); };
   server_ = std::make_unique<SessionServer>(std::move(options), *memory_, parent_hooks(),
                                             connection_.env());
@@ -271,7 +302,7 @@ Status Session::run() {
   }
   if (status.ok()) status = say_ready(control);
   if (status.ok()) status = server_->serve(*handler_);
-  listener_.reset();
+  door_.close();
   node_->close();
   node_->registrar().connect(nullptr);
   server_->close(status.ok()

@@ -63,6 +63,7 @@ class Daemon final : public DaemonHooks {
                       std::shared_ptr<SessionTicket> ticket) override;
   void close_session(std::uint64_t call, std::string_view why) override;
   bool serving() const override;
+  void warn(std::string_view line) override;
 
   /// Sessions that are not gone.
   std::size_t session_count() const;
