@@ -601,19 +601,20 @@ def test_the_daemon_says_where_it_serves_and_ends_in_order(daemon_address: str) 
 
 
 def test_the_example_names_each_step_and_results_come_back_both_ways(
-    daemon_address: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    made = build_library(tmp_path, EXAMPLE / "callables.cc")
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE / "main.py"), str(made), daemon_address],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    with daemon("--allow", "pickle") as made:
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE / "main.py"), made.address],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        f'pod0 submits "on the host" to {daemon_address}',
+        f'pod0 submits "on the host" to {made.address}',
         'pod0/host0 submits "double" to its own sub-worker',
         "pod0/host0/sub0 runs it",
         "by return value: 20",
