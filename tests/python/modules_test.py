@@ -127,6 +127,7 @@ class Names:
         ("echelon._src.modules", "allow"),
         ("collections", "_sys"),
         ("collections", "_sys.exit"),
+        ("collections", "_sys.modules"),
         ("json", "codecs"),
         ("json", "codecs.open"),
     ],

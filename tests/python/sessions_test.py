@@ -173,6 +173,95 @@ def test_a_function_that_holds_the_interpreter_is_not_taken_for_dead(address: st
         assert call(pod, held) == "held"
 
 
+def test_a_function_that_is_stuck_comes_with_its_python_stack(address: str) -> None:
+    pod, _ = pod_at(address)
+
+    def wait_here(orch: ec.Orchestrator) -> None:
+        time.sleep(100)
+
+    stuck = pod.register_orch(wait_here)
+    with pod:
+        with pytest.raises(ec.DeadlineExceeded, match="pod0/host0") as raised:
+            pod.run(lambda orch: orch.submit(stuck).result(), deadline=0.5)
+        assert "wait_here" in raised.value.remote_traceback
+
+
+def test_a_pod_is_closed_and_started_again_with_its_functions(address: str) -> None:
+    pod, _ = pod_at(address)
+    path = pod.register_orch(lambda orch: (orch.path, os.getpid()))
+    pids = set()
+    for _ in range(2):
+        with pod:
+            where, pid = call(pod, path)
+            assert where == "pod0/host0"
+            pids.add(pid)
+    assert len(pids) == 2
+
+
+BELOW = """
+import sys
+import echelon as ec
+
+super_node = ec.Worker(level=5, name="super0")
+pod = ec.Worker(level=4, name="pod0")
+pod.add_remote_worker(ec.RemoteWorkerSpec(sys.argv[1], "host0"))
+super_node.add_worker(pod)
+path = super_node.register_orch(lambda orch: orch.path)
+below = super_node.register_orch(lambda orch: orch.submit(path).result())
+with super_node:
+    print(super_node.run(lambda orch: orch.submit(below).result()))
+    late = super_node.register_orch(lambda orch: orch.path.upper())
+    below_late = super_node.register_orch(lambda orch: orch.submit(late).result())
+    print(super_node.run(lambda orch: orch.submit(below_late).result()))
+"""
+
+
+def test_a_pod_below_another_worker_brings_its_functions_along(
+    address: str, tmp_path: Path
+) -> None:
+    # A program of its own: the pod's process is forked, and gRPC is used there for the first time.
+    program = tmp_path / "program.py"
+    program.write_text(BELOW)
+    done = subprocess.run(
+        [sys.executable, str(program), address],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "super0/pod0/host0\nSUPER0/POD0/HOST0\n"
+
+
+def test_python_there_submits_kernels_to_the_chips_there() -> None:
+    source = """#include <echelon/chip_kernel.h>
+ECHELON_KERNEL(fill) {
+  for (auto& value : echelon::kernel::values<float>(args, context, 0)) value = 7;
+}"""
+    with daemon("--allow", "pickle,library") as made:
+        pod, _ = pod_at(made.address, chips=1)
+        fill = pod.register_chip("fill", ec.ChipImage.from_source(source, "fill"))
+
+        def on_host(orch: ec.Orchestrator) -> Any:
+            x = orch.alloc(3, np.float32)
+            orch.submit(fill, ec.Args().output(x)).wait()
+            return np.array(x.array())
+
+        handle = pod.register_orch(on_host)
+        with pod:
+            assert call(pod, handle).tolist() == [7, 7, 7]
+
+
+def test_what_is_printed_there_is_in_the_daemons_output_with_its_path() -> None:
+    with daemon("--allow", "pickle") as made:
+        pod, _ = pod_at(made.address)
+        say = pod.register_orch(lambda orch: print("hello"))
+        with pod:
+            call(pod, say)
+            assert made.process.stdout is not None
+            assert made.process.stdout.readline() == "[pod0/host0] hello\n"
+
+
 # --- the daemon's Python
 
 

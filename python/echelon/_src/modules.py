@@ -11,6 +11,7 @@ import builtins
 import importlib
 import io
 import pickle
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -110,11 +111,12 @@ class _Unpickler(pickle.Unpickler):
         if name not in _MAKERS.get(module, ()) and not _is_builtin_type(module, name):
             check(module)
         found = super().find_class(module, name)
-        # "a:b.c" goes through what `a` has imported, and "a:b" may be a module itself.
-        if isinstance(found, types.ModuleType):
-            check(found.__name__)
-        elif "." in name:
-            check(getattr(found, "__module__", None) or module)
+        # "a:b" may be a module that `a` has imported, and "a:b.c" go through one.
+        on_the_way = sys.modules.get(module)
+        for part in name.split("."):
+            on_the_way = getattr(on_the_way, part, None)
+            if isinstance(on_the_way, types.ModuleType):
+                check(on_the_way.__name__)
         return found
 
 
