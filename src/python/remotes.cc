@@ -112,13 +112,12 @@ void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
       [](RemoteWorkerSpec* self, std::string address, std::string name, int level, int sub_workers,
          nb::handle chips, std::size_t memory_bytes_max, std::string lane, nb::handle tls_dir,
          bool insecure, nb::handle connect_timeout, nb::handle lease, nb::handle health_deadline,
-         nb::handle unresponsive_after, bool trust_results, nb::handle stage,
-         nb::handle runtime) {
-        new (self) RemoteWorkerSpec(spec_from(
-            std::move(address), std::move(name),
-            {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir, insecure,
-             connect_timeout, lease, health_deadline, unresponsive_after, trust_results, stage,
-             runtime}));
+         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime) {
+        new (self) RemoteWorkerSpec(
+            spec_from(std::move(address), std::move(name),
+                      {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir,
+                       insecure, connect_timeout, lease, health_deadline, unresponsive_after,
+                       trust_results, stage, runtime}));
       },
       nb::arg("address"), nb::arg("name"), nb::kw_only(), nb::arg("level") = 3,
       nb::arg("sub_workers") = 0, nb::arg("chips").none() = 0, nb::arg("memory_bytes_max") = 0,
@@ -179,8 +178,10 @@ void bind_way_there(nb::class_<RemoteWorkerSpec>& spec) {
       nb::for_getter(nb::sig("def runtime(self) -> typing.Literal['python', 'native']")),
       nb::for_setter(
           nb::sig("def runtime(self, given: typing.Literal['python', 'native'], /) -> None")),
-      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m echelon "
-      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ functions "
+      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m "
+      "echelon "
+      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ "
+      "functions "
       "alone, in processes without Python, which start faster.");
   bind_time<&RemoteWorkerSpec::connect_timeout>(
       spec, "connect_timeout", "Seconds to reach the daemon, and then the session, each.");
@@ -310,14 +311,15 @@ void bind_remote_spec(nb::module_& module) {
   nb::class_<RemoteWorkerSpec> spec(module, "RemoteWorkerSpec",
                                     R"(A Worker on another host, for Worker.add_remote_worker().
 
-address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
-Python stay on this host.
+address: of the daemon there, `python -m echelon daemon --allow pickle`. Functions of Python run
+there with a copy of what they capture; C++ functions by name from a library (--allow library). What
+may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 
 >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
 >>> spec
 <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
->>> spec.chips, spec.lease, spec.stage
-([ChipSpec('cpu', 0)], 30.0, 'refuse'))");
+>>> spec.chips, spec.lease, spec.stage, spec.runtime
+([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python'))");
   bind_init(spec);
   bind_shape_of_worker(spec);
   bind_way_there(spec);
