@@ -50,7 +50,7 @@ Status Node::make_remote_child(std::size_t index) {
   options.lease = spec.lease;
   options.trust_results = spec.trust_results;
   options.open_local = [this](const TensorDesc& desc, Access want) {
-    return memory_.pools().open(desc, want);
+    return memory_.open_local(desc, want);
   };
   options.wake = [this] { doorbell_.ring(); };
   options.wake_keeper = [this] {
@@ -75,11 +75,12 @@ Status Node::open_sessions() {
     const RemoteWorkerSpec& spec = *child->plan.remote;
     ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(transport_of(spec)));
     SessionOrder order;
-    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout};
+    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout, spec.health_deadline};
     order.lanes_timeout = spec.connect_timeout;
     order.manifest = manifest_of(*child);
     order.manifest.libraries = callables_alone.libraries;
     order.manifest.callables = callables_alone.callables;
+    if (spec.runtime == Runtime::kNative) keep_from_native(order.manifest);
     order.manifest.workers = callables_alone.workers;
     child->link->open(*transport, std::move(order));
   }
@@ -91,6 +92,8 @@ SessionManifest Node::manifest_of(const Child& child) const {
   const MonotonicNs now = env_.now_ns();
   const MonotonicNs until = start_until_ns_ - std::min(start_until_ns_, kStartMarginNs);
   SessionManifest manifest;
+  manifest.runtime = spec.runtime == Runtime::kPython ? SessionRuntime::kPython
+                                                      : SessionRuntime::kNative;
   manifest.path = child.path;
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;

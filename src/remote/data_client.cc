@@ -279,6 +279,8 @@ void DataClient::on_parts(LaneSegments parts) {
 }
 
 Status DataClient::take_locked(const DataMessage& message) {
+  ECHELON_ASSIGN_OR_RETURN(const bool stopped, take_stopped_locked(message));
+  if (stopped) return {};
   switch (message.kind) {
     case DataKind::kAllocated:
       return take_allocated_locked(message);
@@ -405,6 +407,8 @@ void DataClient::close(const Status& why) {
   const std::lock_guard lock(mutex_);
   fail_locked(why);
   transfers_.clear();
+  stopped_.clear();
+  fences_any_.store(false, std::memory_order_relaxed);
   small_.clear();
   uploads_.clear();
   for (const auto& [request, asked] : allocating_) allocations_.push_back({asked.token, why});

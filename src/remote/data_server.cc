@@ -8,6 +8,7 @@
 
 #include "base/error_codec.h"
 #include "remote/dense_range.h"
+#include "remote/lane_words.h"
 
 namespace echelon {
 namespace {
@@ -36,7 +37,7 @@ bool DataServer::pump() {
 }
 
 void DataServer::on_down(const Status& why) {
-  if (failed_.ok()) failed_ = why;
+  if (failed_.ok()) failed_ = lane_down(LaneRole::kData, why);
 }
 
 void DataServer::on_message(std::span<const std::byte> bytes) {
@@ -66,6 +67,9 @@ Status DataServer::take(const DataMessage& message) {
       return write(message);
     case DataKind::kRead:
       return start_read(message);
+    case DataKind::kStop:
+      stop_read(message);
+      return {};
     case DataKind::kPayload:
       return add_payload(message);
     default:
@@ -201,6 +205,14 @@ Status DataServer::start_read(const DataMessage& message) {
   reads_.push_back(
       {message.request, message.tensor, message.offset, message.offset + message.length});
   return {};
+}
+
+// One that is not here has ended: its last piece is on its way.
+void DataServer::stop_read(const DataMessage& message) {
+  const auto one = [&](const Read& read) { return read.request == message.request; };
+  if (std::erase_if(reads_, one) == 0) return;
+  answer(DataKind::kReadData, message.request,
+         Status::error(Code::kCancelled, Reason::kCancelled, "the read was stopped on request"));
 }
 
 /// True if there was room for all of this round.

@@ -66,6 +66,7 @@ class DataServer final : private LaneEvents {
   void allocate(const DataMessage& message);
   Status write(const DataMessage& message, LaneSegments more = {});
   Status start_read(const DataMessage& message);
+  void stop_read(const DataMessage& message);
   Status add_payload(const DataMessage& message);
   Status refuse_rest(const DataMessage& message, DataKind answer, const Status& why);
   bool in_refused(const DataMessage& message);

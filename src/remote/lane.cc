@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "remote/lane.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,13 @@ Status lane_closed_by_peer(const Status& why) {
 Status lane_peer_gone() {
   return Status::error(Code::kUnavailable, Reason::kSystem,
                        "the other end of the lane is gone without a word");
+}
+
+Status lane_down(LaneRole role, const Status& why) {
+  ErrorInfo info = why.info();
+  if (info.code != Code::kUnavailable) return why;
+  info.message = fmt::format("its {} lane is down: {}", to_string(role), info.message);
+  return Status(std::move(info));
 }
 
 }  // namespace echelon

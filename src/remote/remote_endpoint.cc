@@ -142,15 +142,24 @@ Result<RemoteCopy> RemoteEndpoint::State::transfer_of(TaskId task) const {
 
 /// False: it failed here.
 bool RemoteEndpoint::State::start_transfer(const Dispatch& task) {
-  const auto copy = transfer_of(task.task);
+  auto copy = transfer_of(task.task);
   const bool late = task.deadline_ns != 0 && task.deadline_ns <= env.now_ns();
   if (!copy.ok() || late) {
     fail_here(task.task, copy.ok() ? too_late() : copy.status());
     return false;
   }
+  copy->deadline_ns = task.deadline_ns;
   append(task).where = Where::kCopying;
   data.start_copy(*copy);
   return true;
+}
+
+/// What is left of a copy that was stopped may still be written to one of its tensors.
+bool RemoteEndpoint::State::is_fenced(const Entry& entry) {
+  if (entry.where != Where::kHere || !decode_task_body(entry.body, copy_body).ok()) return false;
+  return std::any_of(copy_body.tensors.begin(), copy_body.tensors.end(), [this](const auto& one) {
+    return one.desc.issuer == pool && data.is_fenced(one.desc.buffer);
+  });
 }
 
 void RemoteEndpoint::State::flush() {
@@ -170,6 +179,7 @@ bool RemoteEndpoint::State::flush_batch() {
   for (std::uint32_t i = 0; i < count && frames < kFramesMax; ++i) {
     Entry& entry = entries[order[i]];
     if (entry.where != Where::kHere && entry.where != Where::kSending) continue;
+    if (data.has_fences() && is_fenced(entry)) continue;
     if (sent + frames >= options.sent_max && entry.where == Where::kHere) break;
     if (entry.body.size() > kBatchBytes) {
       if (frames != 0) break;

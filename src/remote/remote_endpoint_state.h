@@ -128,6 +128,7 @@ struct RemoteEndpoint::State {
   bool is_transfer(const Dispatch& task);
   Result<RemoteCopy> transfer_of(TaskId task) const;
   bool start_transfer(const Dispatch& task);
+  bool is_fenced(const Entry& entry);
   void flush();
   bool flush_batch();
   LaneSend send_pieces(Entry& entry);

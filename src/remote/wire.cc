@@ -174,6 +174,8 @@ std::string_view to_string(DataKind kind) {
       return "payload";
     case DataKind::kPayloadHeld:
       return "payload held";
+    case DataKind::kStop:
+      return "stop";
   }
   return "unknown";
 }
@@ -228,6 +230,7 @@ void put_fields(ByteWriter& writer, const DataMessage& message) {
     case DataKind::kFreed:
     case DataKind::kWritten:
     case DataKind::kPayloadHeld:
+    case DataKind::kStop:
       return;
   }
 }
@@ -311,6 +314,7 @@ Status read_fields(std::span<const std::byte>& in, std::size_t more, DataMessage
     case DataKind::kFreed:
     case DataKind::kWritten:
     case DataKind::kPayloadHeld:
+    case DataKind::kStop:
       return {};
   }
   return bad_message(fmt::format("kind {} on the data lane", static_cast<unsigned>(message.kind)));

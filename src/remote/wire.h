@@ -18,6 +18,7 @@
 //     kWrite         u64 offset  tensor  bytes      offset: in its dense row-major order
 //     kRead          u64 offset  u64 length  tensor
 //     kPayload       u64 offset  u64 total  bytes   request: the payload's id
+//     kStop          nothing                        request: that of a read, which then fails
 //   and answers, which repeat the request; with kDataError all of them hold an ErrorInfo instead
 //     kAllocated     tensor
 //     kFreed, kWritten, kPayloadHeld    nothing
@@ -134,6 +135,8 @@ enum class DataKind : std::uint8_t {
   kReadData = 8,
   kPayload = 9,
   kPayloadHeld = 10,
+  /// A read that is not wanted any more: it is answered as one that failed, or has ended already.
+  kStop = 40,
 };
 std::string_view to_string(DataKind kind);
 /// Answers go up, all else down.
