@@ -56,6 +56,7 @@ struct SessionServer::State {
 
   void attach_locked(LaneRole role, std::unique_ptr<Lane> lane);
   Status await_lanes();
+  void wake_waiter();
   bool is_closing();
   void run_data();
   void run_health();
@@ -214,13 +215,18 @@ Status SessionServer::serve(TaskHandler& handler) {
 
 void SessionServer::stop() {
   state_->tasks.stop();
-  // Not between what the waiter looks at and its sleep.
-  { const std::lock_guard lock(state_->mutex); }
-  state_->lanes_signal.notify_all();
+  state_->wake_waiter();
 }
 
 void SessionServer::abandon() {
   state_->tasks.abandon();
+  state_->wake_waiter();
+}
+
+void SessionServer::State::wake_waiter() {
+  // Not between what it looks at and its sleep.
+  { const std::lock_guard lock(mutex); }
+  lanes_signal.notify_all();
 }
 
 void SessionServer::close(const Status& why) {
