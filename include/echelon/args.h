@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Args: what a task is given. Tensors with their tags and scalars with their types, two separate
-// lists, in any order of calls:
+// Args: what a task is given. Tensors with their tags, scalars with their types, and bytes:
+// separate lists, in any order of calls:
 //
 //   Args().scalar(0.5f).input(x).output(y)
 #pragma once
@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <echelon/export.h>
 #include <echelon/handles.h>
 #include <echelon/tensor.h>
 
@@ -67,6 +68,15 @@ class ShortVector {
 
 }  // namespace detail
 
+/// What one task may be given of inline_bytes(), all together.
+inline constexpr std::size_t kInlineBytesMax = std::size_t{1} << 20;
+
+namespace detail {
+/// Throws InvalidArgument where a task that has `count` inline arguments of `have` bytes cannot be
+/// given `more` bytes.
+ECHELON_API void check_inline_bytes(std::size_t count, std::size_t have, std::size_t more);
+}  // namespace detail
+
 /// Arguments of one task; a value. At most 64 tensors and 64 scalars (submit refuses more).
 class Args {
  public:
@@ -109,6 +119,23 @@ class Args {
     return *this;
   }
 
+  /// Bytes by value, copied now: a small table, a text. They travel within the task, wherever it
+  /// runs, and are read there with TaskArgs::inline_bytes(); not by chip kernels. At most 64 times
+  /// and 1 MiB in all for one task: throws InvalidArgument beyond. Larger data belongs in a tensor,
+  /// which travels once, not with each task.
+  Args& inline_bytes(std::span<const std::byte> bytes) {
+    detail::check_inline_bytes(inlined_.size(), inlined_bytes_, bytes.size());
+    inlined_bytes_ += bytes.size();
+    inlined_.emplace_back(bytes.begin(), bytes.end());
+    return *this;
+  }
+  /// The same for the elements of a span, as they lie in memory.
+  template <class T>
+  requires(std::is_trivially_copyable_v<T> && !std::is_same_v<std::remove_cv_t<T>, std::byte>)
+      Args& inline_bytes(std::span<T> values) {
+    return inline_bytes(std::as_bytes(values));
+  }
+
   /// A handle of a callable, as three scalars: for an orchestration function that is to submit it.
   /// Read back with TaskArgs::callable(). REQUIRES: not empty.
   template <class Handle>
@@ -121,6 +148,8 @@ class Args {
   const detail::ShortVector<detail::ArgTensor, 4>& tensors() const { return tensors_; }
   /// The library's own.
   const detail::ShortVector<detail::ArgScalar, 8>& scalars() const { return scalars_; }
+  /// The library's own.
+  const std::vector<std::vector<std::byte>>& inlined() const { return inlined_; }
 
  private:
   Args& add(const Tensor& tensor, detail::ArgTag tag) {
@@ -130,6 +159,8 @@ class Args {
 
   detail::ShortVector<detail::ArgTensor, 4> tensors_;
   detail::ShortVector<detail::ArgScalar, 8> scalars_;
+  std::vector<std::vector<std::byte>> inlined_;
+  std::size_t inlined_bytes_ = 0;
 };
 
 }  // namespace echelon

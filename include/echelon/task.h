@@ -34,6 +34,8 @@ class ECHELON_API TaskArgs {
   std::size_t tensor_count() const;
   /// Scalars of the task: `i` of scalar() is below it.
   std::size_t scalar_count() const;
+  /// How often it was given inline bytes: `i` of inline_bytes() is below it.
+  std::size_t inline_count() const;
 
   /// Of tensor `i`: its element type, and whether its tag allows writing. Throw as handle().
   DType tensor_dtype(std::size_t i) const;
@@ -63,6 +65,10 @@ class ECHELON_API TaskArgs {
     std::memcpy(&value, &bits, sizeof value);
     return value;
   }
+
+  /// What Args::inline_bytes() was given for the `i`-th time; not aligned. Valid while the task
+  /// runs. Throws InvalidArgument where there is no such.
+  std::span<const std::byte> inline_bytes(std::size_t i) const;
 
   /// The handle that Args::callable() put in, its first scalar being scalar `i`:
   /// `args.callable<SubHandle>(0)`. One of another kind than it was is refused by submit().

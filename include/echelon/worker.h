@@ -218,13 +218,39 @@ class ECHELON_API Worker {
   void copy_from(const Tensor& remote, std::span<std::byte> bytes, std::size_t offset = 0);
   /// The same for elements: `offset` counts them.
   template <class T>
-  void copy_to(const Tensor& remote, std::span<const T> values, std::size_t offset = 0) {
+  void copy_to(const Tensor& remote, std::span<T> values, std::size_t offset = 0) {
     copy_to(remote, std::as_bytes(values), offset * sizeof(T));
   }
   /// See copy_to().
   template <class T>
   void copy_from(const Tensor& remote, std::span<T> values, std::size_t offset = 0) {
     copy_from(remote, std::as_writable_bytes(values), offset * sizeof(T));
+  }
+  /// copy_to() that is not waited for: the Run ends when the bytes are there, and can be waited
+  /// for, asked and cancelled like any other. Until it has ended - done(), or wait() returned or
+  /// threw - `bytes` must stay where they are and as they are: they are read where they lie, not
+  /// copied first. That holds after cancel() and for a Run that was dropped, too; after close() it
+  /// has ended. `keeps` is held for as long, and let go of on any thread: a shared_ptr to what owns
+  /// the bytes makes it safe. Throws at once what copy_to() refuses. A copy that was cancelled or
+  /// failed leaves the tensor's elements undefined.
+  Run copy_to_async(const Tensor& remote, std::span<const std::byte> bytes, std::size_t offset = 0,
+                    std::shared_ptr<const void> keeps = nullptr);
+  /// copy_from() that is not waited for. Until the Run has ended nobody else may touch `bytes`, and
+  /// what they hold is undefined. The rest as copy_to_async().
+  Run copy_from_async(const Tensor& remote, std::span<std::byte> bytes, std::size_t offset = 0,
+                      std::shared_ptr<const void> keeps = nullptr);
+  /// The same for elements: `offset` counts them.
+  template <class T>
+  Run copy_to_async(const Tensor& remote, std::span<T> values, std::size_t offset = 0,
+                    std::shared_ptr<const void> keeps = nullptr) {
+    return copy_to_async(remote, std::as_bytes(values), offset * sizeof(T), std::move(keeps));
+  }
+  /// See copy_to_async().
+  template <class T>
+  Run copy_from_async(const Tensor& remote, std::span<T> values, std::size_t offset = 0,
+                      std::shared_ptr<const void> keeps = nullptr) {
+    return copy_from_async(remote, std::as_writable_bytes(values), offset * sizeof(T),
+                           std::move(keeps));
   }
 
   /// Calls `fn(Orchestrator&)` on this thread; its tasks may still be running when submit()

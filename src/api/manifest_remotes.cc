@@ -14,6 +14,7 @@ RemoteWorkerSpec spec_of(const ManifestRemote& remote) {
   spec.address = remote.address;
   spec.name = remote.name;
   spec.level = remote.level;
+  spec.runtime = remote.runtime == SessionRuntime::kPython ? Runtime::kPython : Runtime::kNative;
   spec.sub_workers = static_cast<int>(remote.sub_workers);
   for (const ManifestChip& chip : remote.chips) spec.chips.push_back({chip.driver, chip.device});
   spec.memory_bytes_max = remote.memory_bytes_max;
@@ -48,6 +49,8 @@ std::vector<ManifestRemote> manifest_remotes(const RemoteWorkerSpec& spec) {
     remote.address = below.address;
     remote.name = below.name;
     remote.level = below.level;
+    remote.runtime =
+        below.runtime == Runtime::kPython ? SessionRuntime::kPython : SessionRuntime::kNative;
     remote.sub_workers = static_cast<std::uint32_t>(below.sub_workers);
     remote.chips = manifest_chips(below);
     remote.memory_bytes_max = below.memory_bytes_max;

@@ -113,7 +113,9 @@ Tensor allocate_host_tensor(const std::shared_ptr<OwnPool>& pool, const Shape& s
 }
 
 NodeMemory::NodeMemory(std::shared_ptr<OwnPool> own, WorkerPools& pools)
-    : own_(std::move(own)), pools_(pools) {
+    : own_(std::move(own)),
+      pools_(pools),
+      borrowed_(std::make_shared<BorrowedMemory>(Uid{SystemEnv().random_nonzero()})) {
   pools_.set_own(own_->pool.get());
 }
 
@@ -137,6 +139,10 @@ Tensor NodeMemory::allocate_on_chip(ChildIndex child, const Shape& shape, DType 
       std::move(buffer));
 }
 
+Result<std::byte*> NodeMemory::open_local(const TensorDesc& desc, Access want) {
+  return desc.issuer == borrowed_->issuer() ? borrowed_->open(desc, want) : pools_.open(desc, want);
+}
+
 Status NodeMemory::check_usable_here(const Buffer& buffer, std::size_t argument) const {
   if (buffer.in_forked_copy()) {
     return Status::error(
@@ -148,6 +154,7 @@ Status NodeMemory::check_usable_here(const Buffer& buffer, std::size_t argument)
   }
   ECHELON_RETURN_IF_ERROR(buffer.check_usable());
   if (buffer.lent() || buffer.issuer() == own_->pool->issuer()) return {};
+  if (buffer.issuer() == borrowed_->issuer()) return {};
   const bool below = std::any_of(remotes_.begin(), remotes_.end(), [&](const auto* remote) {
     return remote->pool() == buffer.issuer();
   });

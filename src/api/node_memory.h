@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "api/borrowed_memory.h"
 #include "api/tensor_state.h"
 #include "process/worker_pools.h"
 #include "shm/pool.h"
@@ -57,6 +59,13 @@ class NodeMemory {
   /// Throws InvalidArgument where `child` is no chip of this Worker.
   Tensor allocate_on_chip(ChildIndex child, const Shape& shape, DType dtype);
 
+  /// Memory of the program's for a copy to or from a remote Worker (borrowed_memory.h).
+  Tensor borrow(std::span<std::byte> bytes, Access access, std::shared_ptr<const void> keeps) {
+    return borrowed_->lend(bytes, access, std::move(keeps));
+  }
+  /// Where a tensor of this host is, for such a copy. Errors: as PoolDirectory::open.
+  Result<std::byte*> open_local(const TensorDesc& desc, Access want);
+
   /// Whether a task of this Worker may be given the buffer as tensor argument `argument`. Errors:
   /// kStaleHandle, kForeignHandle.
   Status check_usable_here(const Buffer& buffer, std::size_t argument) const;
@@ -77,6 +86,7 @@ class NodeMemory {
 
   const std::shared_ptr<OwnPool> own_;
   WorkerPools& pools_;
+  const std::shared_ptr<BorrowedMemory> borrowed_;
   std::vector<Chip> chips_;
   std::vector<const RemoteEndpoint*> remotes_;
 };

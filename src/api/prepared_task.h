@@ -20,6 +20,7 @@ struct PreparedTask {
   std::vector<TaggedTensor> tensors;
   std::vector<TaskAccess> accesses;
   std::vector<ScalarValue> scalars;
+  std::vector<InlineBytes> inlined;  // views of what submit() was given
   std::vector<TaskId> after;
   std::vector<std::byte> body;
   LateTable* late = nullptr;  // where a late callable is in use for this task
@@ -30,6 +31,7 @@ struct PreparedTask {
     tensors.clear();
     accesses.clear();
     scalars.clear();
+    inlined.clear();
     after.clear();
     body.clear();
   }

@@ -160,6 +160,11 @@ void RunContext::prepare(PreparedTask& prepared, TaskKind kind, const CallableRe
   for (std::size_t i = 0; i < args.scalars().size(); ++i) {
     prepared.scalars.push_back({args.scalars()[i].dtype, args.scalars()[i].bits});
   }
+  if (kind == TaskKind::kChip && !args.inlined().empty()) {
+    throw_bad_argument(
+        "submit: a chip kernel takes tensors and scalars, no inline bytes: give it a tensor");
+  }
+  prepared.inlined.assign(args.inlined().begin(), args.inlined().end());
   for (const TaskHandle& handle : place.after) {
     if (handle.run_.get() != this) {
       throw_new(Code::kInvalidArgument, Reason::kForeignHandle,
@@ -211,8 +216,9 @@ void RunContext::add_tensors(PreparedTask& prepared, const Args& args, TaskKind 
 void RunContext::encode(PreparedTask& prepared, const std::optional<CallConfig>& given) {
   const CallConfig* config = config_default_ && scope_ == 0 ? nullptr : &config_;
   if (given.has_value()) config = &*given;
-  prepared.body.resize(task_body_bytes(prepared.tensors, prepared.scalars, config));
-  encode_task_body(prepared.tensors, prepared.scalars, config, prepared.body);
+  prepared.body.resize(
+      task_body_bytes(prepared.tensors, prepared.scalars, config, prepared.inlined));
+  encode_task_body(prepared.tensors, prepared.scalars, config, prepared.body, prepared.inlined);
   prepared.spec.body = prepared.body;
   prepared.spec.accesses = prepared.accesses;
 }

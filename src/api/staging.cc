@@ -92,6 +92,7 @@ TaskHandle Staging::submit(const CallableRef& ref, const Args& args) {
     add(there, stage(local, given.tag), given.tag);
   }
   for (std::size_t i = 0; i < args.scalars().size(); ++i) there.scalar(args.scalars()[i]);
+  for (const auto& bytes : args.inlined()) there.inline_bytes(std::span<const std::byte>(bytes));
   SubmitOptions on = options_;
   on.worker = WorkerId{worker_.value};
   on.stage = Stage::kRefuse;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <echelon/task.h>
 
+#include <echelon/args.h>
 #include <fmt/format.h>
 
 #include "api/task_context.h"
@@ -23,6 +24,19 @@ Result<std::byte*> LoanBuffer::address(const TensorDesc& desc, Access want) cons
 
 std::string LoanBuffer::describe() const {
   return "the level above, lent to this task";
+}
+
+void check_inline_bytes(std::size_t count, std::size_t have, std::size_t more) {
+  static_assert(kInlineBytesMax == kTaskInlineBytesMax);
+  if (count >= kTaskInlineMax) {
+    throw_bad_argument(
+        fmt::format("inline_bytes: a task takes {} inline arguments at most", kTaskInlineMax));
+  }
+  if (more <= kInlineBytesMax - have) return;
+  throw_new(Code::kInvalidArgument, Reason::kTooLarge,
+            fmt::format("inline_bytes: {} bytes{}; a task takes {} at most. Put larger data into a "
+                        "tensor: it travels once, not with each task",
+                        more, have == 0 ? "" : fmt::format(" beside {}", have), kInlineBytesMax));
 }
 
 }  // namespace detail
@@ -56,6 +70,19 @@ std::size_t TaskArgs::tensor_count() const {
 }
 std::size_t TaskArgs::scalar_count() const {
   return context_->body->scalars.size();
+}
+
+std::size_t TaskArgs::inline_count() const {
+  return context_->body->inlined.size();
+}
+
+std::span<const std::byte> TaskArgs::inline_bytes(std::size_t i) const {
+  const std::size_t count = inline_count();
+  if (i < count) return context_->body->inlined[i];
+  throw_bad_argument(fmt::format(
+      "inline bytes {} of a task that was given such {} times (tensors and scalars are counted "
+      "apart)",
+      i, count));
 }
 
 DType TaskArgs::tensor_dtype(std::size_t i) const {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include <echelon/remote.h>
 
@@ -166,11 +166,6 @@ Tensor part_of(const Tensor& remote, std::size_t offset, std::size_t count, cons
   return TensorAccess::make(part, state->buffer);
 }
 
-std::span<std::byte> bytes_of(const Tensor& host) {
-  const View<std::uint8_t> view = host.data<std::uint8_t>();
-  return std::as_writable_bytes(view.span());
-}
-
 }  // namespace
 
 Tensor Worker::remote_tensor(WorkerId worker, Shape shape, DType dtype) {
@@ -178,22 +173,35 @@ Tensor Worker::remote_tensor(WorkerId worker, Shape shape, DType dtype) {
   return detail::allocate_remote(*node, ChildIndex{worker.value}, shape, dtype, true);
 }
 
-void Worker::copy_to(const Tensor& remote, std::span<const std::byte> bytes, std::size_t offset) {
+Run Worker::copy_to_async(const Tensor& remote, std::span<const std::byte> bytes,
+                          std::size_t offset, std::shared_ptr<const void> keeps) {
   const auto node = state().running("copy_to");
   const Tensor to = part_of(remote, offset, bytes.size(), "copy_to");
-  if (bytes.empty()) return;
-  const Tensor from = node->memory().allocate(to.shape(), DType::kUInt8);
-  std::memcpy(bytes_of(from).data(), bytes.data(), bytes.size());
-  run_function([&](Orchestrator& orch) { orch.copy(to, from); }, {});
+  if (bytes.empty()) return submit([](Orchestrator&) {});
+  // Read only: the handle does not allow more.
+  const std::span memory(const_cast<std::byte*>(bytes.data()), bytes.size());
+  const Tensor from = node->memory().borrow(memory, Access::kRead, std::move(keeps));
+  return submit([&](Orchestrator& orch) { orch.copy(to, from); });
+}
+
+Run Worker::copy_from_async(const Tensor& remote, std::span<std::byte> bytes, std::size_t offset,
+                            std::shared_ptr<const void> keeps) {
+  const auto node = state().running("copy_from");
+  const Tensor from = part_of(remote, offset, bytes.size(), "copy_from");
+  if (bytes.empty()) return submit([](Orchestrator&) {});
+  const Tensor to = node->memory().borrow(bytes, Access::kReadWrite, std::move(keeps));
+  return submit([&](Orchestrator& orch) { orch.copy(to, from); });
+}
+
+// Run::wait() leaves a run that was begun only when that has ended, so that the memory is the
+// caller's again, whatever is thrown.
+
+void Worker::copy_to(const Tensor& remote, std::span<const std::byte> bytes, std::size_t offset) {
+  copy_to_async(remote, bytes, offset, nullptr).wait();
 }
 
 void Worker::copy_from(const Tensor& remote, std::span<std::byte> bytes, std::size_t offset) {
-  const auto node = state().running("copy_from");
-  const Tensor from = part_of(remote, offset, bytes.size(), "copy_from");
-  if (bytes.empty()) return;
-  const Tensor to = node->memory().allocate(from.shape(), DType::kUInt8);
-  run_function([&](Orchestrator& orch) { orch.copy(to, from); }, {});
-  std::memcpy(bytes.data(), bytes_of(to).data(), bytes.size());
+  copy_from_async(remote, bytes, offset, nullptr).wait();
 }
 
 }  // namespace echelon

@@ -8,6 +8,8 @@
 #include <nanobind/stl/tuple.h>
 
 #include <cstring>
+#include <span>
+#include <string>
 
 #include <echelon/call_config.h>
 
@@ -46,6 +48,32 @@ nb::handle add_output(nb::handle_t<Args> self, nb::handle tensor, nb::handle dty
     args.output(shape_from(tensor), dtype_from(dtype));
   }
   return self;
+}
+
+/// bytes, bytearray, memoryview, an array: whatever shows its memory, in one piece.
+nb::handle add_inline_bytes(nb::handle_t<Args> self, nb::handle data) {
+  if (PyObject_CheckBuffer(data.ptr()) == 0) {
+    throw nb::type_error(fmt::format("inline_bytes: bytes, or what shows its memory as they do, "
+                                     "was expected, not {}",
+                                     shown(data))
+                             .c_str());
+  }
+  Py_buffer buffer;
+  if (PyObject_GetBuffer(data.ptr(), &buffer, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  struct Release {
+    Py_buffer& of;
+    ~Release() { PyBuffer_Release(&of); }
+  } const release{buffer};
+  made<Args>(self).inline_bytes(
+      std::span(static_cast<const std::byte*>(buffer.buf), static_cast<std::size_t>(buffer.len)));
+  return self;
+}
+
+std::string describe_args(const Args& args) {
+  const std::size_t inlined = args.inlined().size();
+  return fmt::format("<Args: {} tensors, {} scalars{}>", args.tensors().size(),
+                     args.scalars().size(),
+                     inlined == 0 ? "" : fmt::format(", {} inline bytes", inlined));
 }
 
 /// Anything that is not a plain Python number: NumPy decides, and refuses.
@@ -145,10 +173,20 @@ Tensors and scalars are two lists, each in the order of its calls; at most 64 of
 
 >>> ec.Args().scalar(3.0).scalar(7, np.int8)
 <Args: 0 tensors, 2 scalars>)")
-      .def("__repr__", [](const Args& self) {
-        return fmt::format("<Args: {} tensors, {} scalars>", self.tensors().size(),
-                           self.scalars().size());
-      });
+      .def("inline_bytes", add_inline_bytes, nb::arg("data").none(),
+           nb::sig("def inline_bytes(self, data: bytes | bytearray | memoryview | "
+                   "numpy.typing.NDArray[typing.Any]) -> Args"),
+           "Bytes by value, copied now: a small table, a text. They travel within the task, "
+           "wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At "
+           "most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger "
+           "data belongs in a tensor, which travels once, not with each task."
+           R"(
+
+>>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
+>>> args = ec.Args().inline_bytes(b"a few words")
+>>> host.run(lambda orch: orch.submit(length, args).result())
+11)")
+      .def("__repr__", describe_args);
 }
 
 /// What a CallConfig is pickled as.

@@ -32,6 +32,18 @@ const char* stage_text(Stage stage) {
   return stage == Stage::kCopy ? "copy" : "refuse";
 }
 
+const char* runtime_text(Runtime runtime) {
+  return runtime == Runtime::kPython ? "python" : "native";
+}
+
+Runtime runtime_from(nb::handle given) {
+  const std::string text = text_from(given, "runtime");
+  if (text == "python") return Runtime::kPython;
+  if (text == "native") return Runtime::kNative;
+  throw nb::value_error(
+      fmt::format("runtime: \"python\" or \"native\" was expected, not '{}'", text).c_str());
+}
+
 /// An attribute that is seconds in Python.
 template <Milliseconds RemoteWorkerSpec::*kTime>
 void bind_time(nb::class_<RemoteWorkerSpec>& spec, const char* name, const char* doc) {
@@ -59,8 +71,16 @@ struct Given {
   bool insecure;
   nb::handle connect_timeout, lease, health_deadline, unresponsive_after;
   bool trust_results;
-  nb::handle stage;
+  nb::handle stage, runtime, remote_workers;
 };
+
+std::vector<RemoteWorkerSpec> specs_from(nb::handle given) {
+  std::vector<RemoteWorkerSpec> specs;
+  for (const nb::handle one : nb::iter(given)) {
+    specs.push_back(expect<RemoteWorkerSpec>(one, "remote_workers", "a RemoteWorkerSpec"));
+  }
+  return specs;
+}
 
 RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   RemoteWorkerSpec spec;
@@ -79,6 +99,8 @@ RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   spec.unresponsive_after = milliseconds_from(given.unresponsive_after, "unresponsive_after");
   spec.trust_results = given.trust_results;
   spec.stage = stage_from(given.stage);
+  spec.remote_workers = specs_from(given.remote_workers);
+  spec.runtime = runtime_from(given.runtime);
   return spec;
 }
 
@@ -90,7 +112,9 @@ constexpr const char* kInitSignature =
     "lease: float | datetime.timedelta = 10.0, "
     "health_deadline: float | datetime.timedelta = 2.0, "
     "unresponsive_after: float | datetime.timedelta = 10.0, trust_results: bool = False, "
-    "stage: typing.Literal['copy', 'refuse'] = 'refuse') -> None";
+    "stage: typing.Literal['copy', 'refuse'] = 'refuse', "
+    "runtime: typing.Literal['python', 'native'] = 'python', "
+    "remote_workers: typing.Sequence[RemoteWorkerSpec] = ()) -> None";
 
 void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
   spec.def(
@@ -98,20 +122,23 @@ void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
       [](RemoteWorkerSpec* self, std::string address, std::string name, int level, int sub_workers,
          nb::handle chips, std::size_t memory_bytes_max, std::string lane, nb::handle tls_dir,
          bool insecure, nb::handle connect_timeout, nb::handle lease, nb::handle health_deadline,
-         nb::handle unresponsive_after, bool trust_results, nb::handle stage) {
-        new (self) RemoteWorkerSpec(spec_from(
-            std::move(address), std::move(name),
-            {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir, insecure,
-             connect_timeout, lease, health_deadline, unresponsive_after, trust_results, stage}));
+         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime,
+         nb::handle remote_workers) {
+        new (self) RemoteWorkerSpec(
+            spec_from(std::move(address), std::move(name),
+                      {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir,
+                       insecure, connect_timeout, lease, health_deadline, unresponsive_after,
+                       trust_results, stage, runtime, remote_workers}));
       },
       nb::arg("address"), nb::arg("name"), nb::kw_only(), nb::arg("level") = 3,
       nb::arg("sub_workers") = 0, nb::arg("chips").none() = 0, nb::arg("memory_bytes_max") = 0,
       nb::arg("lane") = "grpc", nb::arg("tls_dir") = "", nb::arg("insecure") = false,
       nb::arg("connect_timeout") = 5.0, nb::arg("lease") = 10.0, nb::arg("health_deadline") = 2.0,
       nb::arg("unresponsive_after") = 10.0, nb::arg("trust_results") = false,
-      nb::arg("stage") = "refuse", nb::sig(kInitSignature),
-      "Checked by Worker.add_remote_worker(); here only types, chips, stage and times, which are "
-      "seconds.");
+      nb::arg("stage") = "refuse", nb::arg("runtime") = "python",
+      nb::arg("remote_workers") = nb::tuple(), nb::sig(kInitSignature),
+      "Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, "
+      "which are seconds.");
 }
 
 void bind_shape_of_worker(nb::class_<RemoteWorkerSpec>& spec) {
@@ -127,6 +154,16 @@ void bind_shape_of_worker(nb::class_<RemoteWorkerSpec>& spec) {
           nb::for_setter(
               nb::sig("def chips(self, given: int | typing.Sequence[str | ChipSpec], /) -> None")),
           "Of the other host; level 3 alone. Set as Worker() takes them.")
+      .def_prop_rw(
+          "remote_workers", [](const RemoteWorkerSpec& self) { return self.remote_workers; },
+          [](RemoteWorkerSpec& self, nb::handle given) { self.remote_workers = specs_from(given); },
+          nb::for_getter(nb::sig("def remote_workers(self) -> list[RemoteWorkerSpec]")),
+          nb::for_setter(nb::sig("def remote_workers(self, given: "
+                                 "typing.Sequence[RemoteWorkerSpec], /) -> None")),
+          "Workers on further hosts, below this one of level 4 or more, which its session starts: "
+          "their addresses are as its host sees them, and their keys that host's, so that they "
+          "have "
+          "no tls_dir. In its orchestration functions they come after its sub-workers.")
       .def_rw("memory_bytes_max", &RemoteWorkerSpec::memory_bytes_max,
               "Of tensors in the remote Worker's memory; 0: as much as its daemon gives.")
       .def_rw("lane", &RemoteWorkerSpec::lane,
@@ -157,6 +194,17 @@ void bind_way_there(nb::class_<RemoteWorkerSpec>& spec) {
               nb::sig("def stage(self, given: typing.Literal['copy', 'refuse'], /) -> None")),
           "What becomes of this host's tensors that are given to this Worker's tasks, where "
           "Orchestrator.submit() is not told.");
+  spec.def_prop_rw(
+      "runtime", [](const RemoteWorkerSpec& self) { return runtime_text(self.runtime); },
+      [](RemoteWorkerSpec& self, nb::handle given) { self.runtime = runtime_from(given); },
+      nb::for_getter(nb::sig("def runtime(self) -> typing.Literal['python', 'native']")),
+      nb::for_setter(
+          nb::sig("def runtime(self, given: typing.Literal['python', 'native'], /) -> None")),
+      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m "
+      "echelon "
+      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ "
+      "functions "
+      "alone, in processes without Python, which start faster.");
   bind_time<&RemoteWorkerSpec::connect_timeout>(
       spec, "connect_timeout", "Seconds to reach the daemon, and then the session, each.");
   bind_time<&RemoteWorkerSpec::lease>(
@@ -292,7 +340,10 @@ Python stay on this host.
 >>> spec
 <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
 >>> spec.chips, spec.lease, spec.stage
-([ChipSpec('cpu', 0)], 30.0, 'refuse'))");
+([ChipSpec('cpu', 0)], 30.0, 'refuse')
+>>> below = ec.RemoteWorkerSpec("host1:7171", "host1")
+>>> ec.RemoteWorkerSpec("127.0.0.1:7171", "pod0", level=4, remote_workers=[below]).remote_workers
+[<RemoteWorkerSpec host1, level 3, at host1:7171>])");
   bind_init(spec);
   bind_shape_of_worker(spec);
   bind_way_there(spec);

@@ -74,6 +74,16 @@ nb::list handles_of(PyTaskArgs& self) {
   return handles;
 }
 
+nb::tuple inline_bytes_of(const PyTaskArgs& self) {
+  const TaskArgs& task = self.args();
+  nb::list all;
+  for (std::size_t i = 0; i < task.inline_count(); ++i) {
+    const auto bytes = task.inline_bytes(i);
+    all.append(nb::bytes(bytes.data(), bytes.size()));
+  }
+  return nb::tuple(all);
+}
+
 std::string describe_args(const PyTaskArgs& self, const char* type) {
   const TaskArgs& args = self.args();
   return fmt::format("<{} at {}: {} tensors, {} scalars>", type, args.path(), args.tensor_count(),
@@ -119,6 +129,9 @@ void bind_rest(TaskArgsClass& task_args) {
       .def_prop_ro("scalars", &PyTaskArgs::scalars,
                    nb::sig("def scalars(self) -> tuple[typing.Any, ...]"),
                    "All scalars as Python numbers, in the order in which they were added.")
+      .def_prop_ro(
+          "inline_bytes", inline_bytes_of, nb::sig("def inline_bytes(self) -> tuple[bytes, ...]"),
+          "What Args.inline_bytes() was given, each a copy, in the order in which it was given.")
       .def_prop_ro(
           "tensor_count", [](const PyTaskArgs& self) { return self.args().tensor_count(); },
           "Tensors of the task.")

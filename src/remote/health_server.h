@@ -45,6 +45,7 @@ class HealthServer final : private LaneEvents, private ControlReplies {
   void reply(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) override;
   Status take(const LaneFrame& frame);
   Status greet(std::span<const std::byte> body);
+  Status renew(std::uint64_t lease_ns);
   void fail(const Status& why);
 
   ControlProtocol protocol_;

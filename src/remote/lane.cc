@@ -4,10 +4,20 @@
 #include <fmt/format.h>
 
 #include <utility>
+#include <vector>
 
 #include "remote/lane_words.h"
 
 namespace echelon {
+
+void LaneEvents::on_parts(LaneSegments parts) {
+  std::vector<std::byte> whole;
+  std::size_t bytes = 0;
+  for (const auto part : parts) bytes += part.size();
+  whole.reserve(bytes);
+  for (const auto part : parts) whole.insert(whole.end(), part.begin(), part.end());
+  on_message(whole);
+}
 
 std::string_view to_string(LaneRole role) {
   switch (role) {

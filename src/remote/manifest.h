@@ -54,11 +54,14 @@ struct ManifestLibrary {
   Digest digest{};
 };
 
+enum class SessionRuntime : std::uint8_t { kNative = 0, kPython = 1 };
+
 /// A Worker on a further host, below the session's own (RemoteWorkerSpec, without keys).
 struct ManifestRemote {
   std::string address;  // of its daemon, as the session's host sees it
   std::string name;
   std::int32_t level = 3;
+  SessionRuntime runtime = SessionRuntime::kNative;
   std::uint32_t sub_workers = 0;
   std::vector<ManifestChip> chips;
   std::uint64_t memory_bytes_max = 0;
@@ -72,8 +75,6 @@ struct ManifestRemote {
   std::chrono::nanoseconds unresponsive_after{std::chrono::seconds(10)};
   std::vector<ManifestRemote> remotes;
 };
-
-enum class SessionRuntime : std::uint8_t { kNative = 0, kPython = 1 };
 
 struct SessionManifest {
   std::uint32_t protocol_major = kRemoteProtocolMajor;

@@ -113,6 +113,10 @@ Status check_remote(std::int32_t level, const ManifestRemote& remote) {
                     "to {}",
                     remote.name, remote.level, level, kSessionLevelMin, level - 1));
   }
+  if (remote.runtime > SessionRuntime::kPython) {
+    return refuse(fmt::format("remote Worker {} of runtime {}, which this version does not know",
+                              remote.name, static_cast<unsigned>(remote.runtime)));
+  }
   ECHELON_RETURN_IF_ERROR(check_count("sub-workers", remote.sub_workers, kManifestSubWorkersMax));
   ECHELON_RETURN_IF_ERROR(check_count("chips", remote.chips.size(), kManifestChipsMax));
   for (const ManifestChip& chip : remote.chips) ECHELON_RETURN_IF_ERROR(check_chip(chip));

@@ -119,6 +119,7 @@ struct RemoteEndpoint::State {
 
   // remote_endpoint.cc: the driver
   bool is_up() const { return up.load(std::memory_order_acquire); }  // pairs with attach()
+  bool quiet() const;
   Entry* find(TaskId task);
   const Entry* find(TaskId task) const { return const_cast<State*>(this)->find(task); }
   Entry& append(const Dispatch& task);
@@ -127,6 +128,7 @@ struct RemoteEndpoint::State {
   bool is_transfer(const Dispatch& task);
   Result<RemoteCopy> transfer_of(TaskId task) const;
   bool start_transfer(const Dispatch& task);
+  bool is_fenced(const Entry& entry);
   void flush();
   bool flush_batch();
   LaneSend send_pieces(Entry& entry);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <string>
 
 #include "base/codec.h"
@@ -82,28 +83,43 @@ void reset(TaskBody& body) {
   body.config.profiling = 0;
   body.config.scope.clear();
   body.config.values.clear();
+  body.inlined.clear();
+}
+
+Status decode_inlined(ByteReader& in, std::size_t count, TaskBody& body) {
+  std::array<std::uint32_t, kTaskInlineMax> sizes{};
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < count; ++i) total += sizes[i] = in.get<std::uint32_t>();
+  if (!in.ok()) return bad("the sizes of its inline bytes are cut short");
+  if (total > kTaskInlineBytesMax) return bad(fmt::format("{} inline bytes", total));
+  for (std::size_t i = 0; i < count; ++i) body.inlined.push_back(in.bytes(sizes[i]));
+  return in.ok() ? Status() : bad("its inline bytes are cut short");
 }
 
 }  // namespace
 
 std::size_t task_body_bytes(std::span<const TaggedTensor> tensors,
-                            std::span<const ScalarValue> scalars, const CallConfig* config) {
+                            std::span<const ScalarValue> scalars, const CallConfig* config,
+                            std::span<const InlineBytes> inlined) {
   std::size_t bytes = kBodyHeaderBytes + scalars.size() * kScalarWireBytes + config_bytes(config);
+  for (const InlineBytes one : inlined) bytes += sizeof(std::uint32_t) + one.size();
   for (const TaggedTensor& tensor : tensors) bytes += tensor.desc.wire_bytes();
   return bytes;
 }
 
 std::size_t encode_task_body(std::span<const TaggedTensor> tensors,
                              std::span<const ScalarValue> scalars, const CallConfig* config,
-                             std::span<std::byte> out) {
-  ECHELON_CHECK(tensors.size() <= kTaskTensorsMax && scalars.size() <= kTaskScalarsMax,
-                tensors.size(), scalars.size());
+                             std::span<std::byte> out, std::span<const InlineBytes> inlined) {
+  ECHELON_CHECK(tensors.size() <= kTaskTensorsMax && scalars.size() <= kTaskScalarsMax &&
+                    inlined.size() <= kTaskInlineMax,
+                tensors.size(), scalars.size(), inlined.size());
   const std::size_t of_config = config_bytes(config);
   ECHELON_CHECK(of_config <= kTaskConfigBytesMax, of_config);
   ByteWriter writer(out);
   writer.put(static_cast<std::uint16_t>(tensors.size()));
   writer.put(static_cast<std::uint16_t>(scalars.size()));
-  writer.put(static_cast<std::uint32_t>(of_config));
+  writer.put(static_cast<std::uint16_t>(of_config));
+  writer.put(static_cast<std::uint16_t>(inlined.size()));
   for (const TaggedTensor& tensor : tensors) {
     writer.claim(encode(tensor.desc, tensor.tag, writer.unwritten()));
   }
@@ -112,6 +128,8 @@ std::size_t encode_task_body(std::span<const TaggedTensor> tensors,
     writer.put(scalar.bits);
   }
   if (of_config != 0) put_config(*config, writer);
+  for (const InlineBytes one : inlined) writer.put(static_cast<std::uint32_t>(one.size()));
+  for (const InlineBytes one : inlined) writer.put_bytes(one);
   ECHELON_CHECK(writer.ok(), out.size(), writer.size());
   return writer.size();
 }
@@ -121,12 +139,13 @@ Status decode_task_body(std::span<const std::byte> bytes, TaskBody& body) {
   ByteReader in(bytes);
   const auto tensor_count = in.get<std::uint16_t>();
   const auto scalar_count = in.get<std::uint16_t>();
-  const auto of_config = in.get<std::uint32_t>();
+  const auto of_config = in.get<std::uint16_t>();
+  const auto inline_count = in.get<std::uint16_t>();
   if (!in.ok()) return bad("it is cut short");
   if (tensor_count > kTaskTensorsMax || scalar_count > kTaskScalarsMax ||
-      of_config > kTaskConfigBytesMax) {
-    return bad(fmt::format("{} tensors, {} scalars, {} bytes of config", tensor_count, scalar_count,
-                           of_config));
+      of_config > kTaskConfigBytesMax || inline_count > kTaskInlineMax) {
+    return bad(fmt::format("{} tensors, {} scalars, {} bytes of config, {} inline arguments",
+                           tensor_count, scalar_count, of_config, inline_count));
   }
   std::span<const std::byte> rest = in.rest();
   body.tensors.resize(tensor_count);
@@ -136,10 +155,11 @@ Status decode_task_body(std::span<const std::byte> bytes, TaskBody& body) {
   ByteReader after(rest);
   body.scalars.resize(scalar_count);
   for (ScalarValue& scalar : body.scalars) ECHELON_RETURN_IF_ERROR(decode_scalar(after, scalar));
-  if (after.remaining() != of_config) {
-    return bad(fmt::format("{} bytes of config announced, {} sent", of_config, after.remaining()));
-  }
-  return of_config == 0 ? Status() : decode_config(after.rest(), body.config);
+  const auto config = after.bytes(of_config);
+  if (!after.ok()) return bad(fmt::format("its config of {} bytes is cut short", of_config));
+  if (of_config != 0) ECHELON_RETURN_IF_ERROR(decode_config(config, body.config));
+  ECHELON_RETURN_IF_ERROR(decode_inlined(after, inline_count, body));
+  return after.remaining() == 0 ? Status() : bad("bytes follow its end");
 }
 
 }  // namespace echelon

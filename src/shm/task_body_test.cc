@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 #include <string>
@@ -107,6 +108,47 @@ TEST(TaskBody, AScalarThatIsNotPaddedIsRefused) {
   encode_task_body({}, scalars, nullptr, bytes);
   TaskBody body;
   EXPECT_EQ(decode_task_body(bytes, body).reason(), Reason::kBadFrame);
+}
+
+std::vector<std::byte> encoded_inline(std::span<const InlineBytes> inlined) {
+  const CallConfig config = some_config();
+  std::vector<std::byte> bytes(task_body_bytes({}, {}, &config, inlined));
+  EXPECT_EQ(encode_task_body({}, {}, &config, bytes, inlined), bytes.size());
+  return bytes;
+}
+
+TEST(TaskBody, InlineBytesArriveAsTheyWereGiven) {
+  const std::vector<std::byte> large(kTaskInlineBytesMax - 3, std::byte{7});
+  const std::array<std::byte, 3> small{std::byte{1}, std::byte{2}, std::byte{3}};
+  const std::array<InlineBytes, 3> given{small, {}, large};
+  const auto bytes = encoded_inline(given);
+  TaskBody body;
+  const Status status = decode_task_body(bytes, body);
+  ASSERT_TRUE(status.ok()) << status.to_string();
+  ASSERT_EQ(body.inlined.size(), given.size());
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    EXPECT_TRUE(std::ranges::equal(body.inlined[i], given[i])) << i;
+  }
+  EXPECT_EQ(body.config, some_config());
+}
+
+TEST(TaskBody, MoreInlineBytesThanThereMayBeAreRefused) {
+  const std::vector<std::byte> large(kTaskInlineBytesMax + 1);
+  const std::array<InlineBytes, 1> given{large};
+  const auto bytes = encoded_inline(given);
+  TaskBody body;
+  EXPECT_EQ(decode_task_body(bytes, body).reason(), Reason::kBadFrame);
+}
+
+TEST(TaskBody, InlineBytesThatAreCutShortAreRefused) {
+  const std::array<std::byte, 3> small{};
+  const std::array<InlineBytes, 2> given{small, small};
+  const auto bytes = encoded_inline(given);
+  TaskBody body;
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    ASSERT_EQ(decode_task_body(std::span(bytes).first(size), body).reason(), Reason::kBadFrame)
+        << size;
+  }
 }
 
 TEST(TaskBody, GarbageDoesNoHarm) {

@@ -32,6 +32,13 @@ ECHELON_SUB("remote fill part", [](Task& task) {
   const auto x = task.tensor<float>(0);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = task.scalar<float>(0);
 });
+ECHELON_SUB("remote sum of bytes", [](Task& task) {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < task.inline_count(); ++i) {
+    for (const std::byte one : task.inline_bytes(i)) sum += std::to_integer<unsigned>(one);
+  }
+  return sum;
+});
 ECHELON_SUB("remote fail", [](Task&) { throw std::runtime_error("the disk is full"); });
 ECHELON_SUB("remote spin", [](Task& task) {
   while (!task.cancelled()) std::this_thread::yield();
@@ -59,6 +66,13 @@ ECHELON_ORCH("remote add one below", [](Orchestrator& orch, TaskArgs& args) {
 ECHELON_ORCH("remote fill", [](Orchestrator& orch, TaskArgs& args) {
   orch.submit(orch.find_sub("remote fill part"),
               Args().output(args.handle(0)).scalar(args.scalar<float>(0)));
+});
+// Hands them on, and adds a thousand for each time that it was given some.
+ECHELON_ORCH("remote sum below", [](Orchestrator& orch, TaskArgs& args) {
+  Args below;
+  for (std::size_t i = 0; i < args.inline_count(); ++i) below.inline_bytes(args.inline_bytes(i));
+  return orch.submit(orch.find_sub("remote sum of bytes"), below).result<std::uint64_t>() +
+         1000 * args.inline_count();
 });
 ECHELON_ORCH("remote fail below",
              [](Orchestrator& orch) { orch.submit(orch.find_sub("remote fail")); });
@@ -90,11 +104,13 @@ Functions::Functions(Worker& top)
       add_one(top.register_orch("remote add one below")),
       fill(top.register_orch("remote fill")),
       fail_below(top.register_orch("remote fail below")),
+      sum_below(top.register_orch("remote sum below")),
       spin_below(top.register_orch("remote spin below")),
       config(top.register_orch("remote config")),
       pass_on(top.register_orch("remote pass on")),
       large(top.register_orch("remote large")) {
   top.register_sub("remote add one");
+  top.register_sub("remote sum of bytes");
   top.register_sub("remote fill part");
 }
 

@@ -35,6 +35,7 @@ struct Functions {
   OrchHandle add_one;     // inout
   OrchHandle fill;        // output, value
   OrchHandle fail_below;  // its sub-worker throws
+  OrchHandle sum_below;   // of inline bytes, by a sub-worker, and 1000 for each argument
   OrchHandle spin_below;
   OrchHandle config;   // whether its config is grid 2 x 3 x 4 and "key" = "value"
   OrchHandle pass_on;  // "remote where orch" of a Worker below

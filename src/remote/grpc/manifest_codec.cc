@@ -78,6 +78,7 @@ void to_wire(const ManifestRemote& remote, v1::RemoteWorker& wire) {
   wire.set_address(remote.address);
   wire.set_name(remote.name);
   wire.set_level(remote.level);
+  wire.set_runtime(static_cast<v1::Runtime>(remote.runtime));
   wire.set_sub_workers(remote.sub_workers);
   for (const ManifestChip& chip : remote.chips) {
     v1::ChipSpec& out = *wire.add_chips();
@@ -108,6 +109,7 @@ Result<ManifestRemote> read_remote(const v1::RemoteWorker& wire, int levels) {
   remote.address = wire.address();
   remote.name = wire.name();
   remote.level = wire.level();
+  remote.runtime = small_enum<SessionRuntime>(wire.runtime());
   remote.sub_workers = wire.sub_workers();
   for (const v1::ChipSpec& chip : wire.chips()) {
     remote.chips.push_back({chip.driver(), chip.device()});
