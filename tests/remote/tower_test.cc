@@ -106,6 +106,10 @@ class Tower : public testing::Test {
     spec.address = network->address(host) + ":" + std::to_string(kPort);
     spec.name = name;
     spec.stage = Stage::kCopy;
+    // With time for a machine that does much else.
+    spec.connect_timeout = std::chrono::seconds(60);
+    spec.health_deadline = std::chrono::seconds(30);
+    spec.lease = std::chrono::seconds(60);
     return spec;
   }
   RemoteWorkerSpec pod_spec(int pod) const {
@@ -138,7 +142,7 @@ class Tower : public testing::Test {
   std::optional<cli::NetworkNamespaces> network;
   std::optional<cli::TemporaryFolder> folder;
   std::vector<std::unique_ptr<RemoteHost>> daemons;
-  Worker super{{.level = 5, .name = "super0"}};
+  Worker super{{.level = 5, .name = "super0", .start_deadline = std::chrono::seconds(120)}};
   std::array<WorkerId, kPods> pods;
   std::optional<Functions> functions;
   OrchHandle ask_each;
