@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "api/child_main.h"
+#include "api/manifest_remotes.h"
 #include "api/manifest_table.h"
 #include "api/next_level.h"
 #include "api/session_pool.h"
@@ -108,8 +109,9 @@ class AllowedRegistrations final : public RegistrationHooks {
   const Node& node_;
 };
 
-std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table,
-                                const embedding::Language* language) {
+Result<std::vector<ChildPlan>> plans_of(const SessionManifest& manifest, const CallableTable& table,
+                                        const embedding::Language* language,
+                                        const SessionPlace& place) {
   std::vector<ChildPlan> plans;
   for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
     ChildPlan& plan = plans.emplace_back();
@@ -126,6 +128,13 @@ std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableT
     plan.level = 2;
     plan.chip.driver = manifest.chips[i].driver;
     plan.chip.device = manifest.chips[i].device;
+  }
+  for (const ManifestRemote& remote : manifest.remotes) {
+    ChildPlan& plan = plans.emplace_back();
+    plan.kind = ChildKind::kWorker;
+    plan.name = remote.name;
+    plan.level = remote.level;
+    ECHELON_ASSIGN_OR_RETURN(plan.remote, remote_spec(remote, place.credentials));
   }
   return plans;
 }
@@ -205,7 +214,7 @@ Status Session::make_node() {
   options.level = manifest_.level;
   options.name = manifest_.name;
   options.path = manifest_.path;
-  options.children = plans_of(manifest_, *table_, language_.get());
+  ECHELON_ASSIGN_OR_RETURN(options.children, plans_of(manifest_, *table_, language_.get(), place_));
   options.language = language_;
   options.callables = table_.get();
   options.pool = pool_;
