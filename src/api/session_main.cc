@@ -32,8 +32,8 @@ constexpr MonotonicNs kLostGraceNs = 500'000'000;
 constexpr std::chrono::nanoseconds kLanesPatienceMin = std::chrono::seconds(30);
 
 /// Beside the daemon's, on a port or path of its own.
-std::string lanes_address(const std::string& daemon) {
-  if (daemon.starts_with("unix:")) return fmt::format("{}.{}", daemon, ::getpid());
+std::string lanes_address(const std::string& daemon, pid_t pid) {
+  if (daemon.starts_with("unix:")) return fmt::format("{}.{}", daemon, pid);
   return daemon.substr(0, daemon.rfind(':')) + ":0";
 }
 
@@ -249,7 +249,7 @@ void Session::parent_lost(const Status& why) {
 
 Status Session::listen() {
   LaneListen where;
-  where.address = lanes_address(place_.daemon);
+  where.address = lanes_address(place_.daemon, ::getpid());
   where.credentials = place_.credentials;
   where.token = token_;
   where.silent_max = manifest_.lease;
@@ -324,6 +324,17 @@ Status serve_session(ChildConnection& connection, ChildBoot& payload, const Sess
 }
 
 }  // namespace
+
+Status check_lanes_address(const std::string& daemon) {
+  if (!daemon.starts_with("unix:")) return {};
+  constexpr pid_t kPidMax = 4'194'304;
+  const auto local = address_is_local(lanes_address(daemon, kPidMax));
+  if (local.ok()) return {};
+  return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                       fmt::format("sessions listen beside their daemon, at its path with their "
+                                   "process's number after it: {}",
+                                   local.status().info().message));
+}
 
 int run_session(ChildBoot boot, const SessionPlace& place,
                 std::shared_ptr<const embedding::Language> language) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "process/spawn_protocol.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -57,7 +58,7 @@ TEST(SpawnProtocolTest, OnlyAWorkerIsMadeOfARunner) {
   asked.spec.kind = ChildKind::kSub;
   const auto refused = decode_down(bytes_of(DownMessage(asked)));
   ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.status().info().message, HasSubstr("in a runner"));
+  EXPECT_THAT(refused.status().info().message, testing::HasSubstr("in a runner"));
 }
 
 TEST(SpawnProtocolTest, KillAndShutdownArriveWhole) {
