@@ -381,6 +381,18 @@ class Args:
         <Args: 0 tensors, 2 scalars>
         """
 
+    def inline_bytes(
+        self, data: bytes | bytearray | memoryview | numpy.typing.NDArray[Any]
+    ) -> Args:
+        """
+        Bytes by value, copied now: a small table, a text. They travel within the task, wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger data belongs in a tensor, which travels once, not with each task.
+
+        >>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
+        >>> args = ec.Args().inline_bytes(b"a few words")
+        >>> host.run(lambda orch: orch.submit(length, args).result())
+        11
+        """
+
     def __repr__(self) -> str: ...
 
 class CallConfig:
@@ -475,6 +487,12 @@ class TaskArgs:
     @property
     def scalars(self) -> tuple[Any, ...]:
         """All scalars as Python numbers, in the order in which they were added."""
+
+    @property
+    def inline_bytes(self) -> tuple[bytes, ...]:
+        """
+        What Args.inline_bytes() was given, each a copy, in the order in which it was given.
+        """
 
     @property
     def tensor_count(self) -> int:
