@@ -5,6 +5,7 @@
 
 #include <echelon/remote.h>
 
+#include "api/manifest_remotes.h"
 #include "api/manifest_table.h"
 #include "api/node.h"
 #include "api/node_child.h"
@@ -23,11 +24,6 @@ constexpr MonotonicNs kStartMarginNs = 100'000'000;
 
 Credentials credentials_of(const RemoteWorkerSpec& spec) {
   return {spec.tls_dir, spec.insecure};
-}
-
-/// The transport of a lane: "auto" is what is always there.
-std::string transport_of(const RemoteWorkerSpec& spec) {
-  return spec.lane == "auto" ? "grpc" : spec.lane;
 }
 
 }  // namespace
@@ -73,7 +69,7 @@ Status Node::open_sessions() {
   for (const auto& child : children_) {
     if (child->remote == nullptr) continue;
     const RemoteWorkerSpec& spec = *child->plan.remote;
-    ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(transport_of(spec)));
+    ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(lane_of(spec)));
     SessionOrder order;
     order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout, spec.health_deadline};
     order.lanes_timeout = spec.connect_timeout;
@@ -92,13 +88,14 @@ SessionManifest Node::manifest_of(const Child& child) const {
   const MonotonicNs now = env_.now_ns();
   const MonotonicNs until = start_until_ns_ - std::min(start_until_ns_, kStartMarginNs);
   SessionManifest manifest;
-  manifest.runtime = spec.runtime == Runtime::kPython ? SessionRuntime::kPython
-                                                      : SessionRuntime::kNative;
+  manifest.runtime =
+      spec.runtime == Runtime::kPython ? SessionRuntime::kPython : SessionRuntime::kNative;
   manifest.path = child.path;
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;
   manifest.sub_workers = static_cast<std::uint32_t>(spec.sub_workers);
-  for (const ChipSpec& chip : spec.chips) manifest.chips.push_back({chip.driver, chip.device});
+  manifest.chips = manifest_chips(spec);
+  manifest.remotes = manifest_remotes(spec);
   manifest.memory_bytes_max = spec.memory_bytes_max;
   manifest.start_deadline = std::chrono::nanoseconds(until > now ? until - now : 0);
   manifest.unresponsive_after = spec.unresponsive_after;

@@ -12,9 +12,11 @@
 #include <utility>
 
 #include "api/child_main.h"
+#include "api/manifest_remotes.h"
 #include "api/manifest_table.h"
 #include "api/next_level.h"
 #include "api/session_pool.h"
+#include "api/shipped_callable.h"
 #include "process/child_connection.h"
 #include "process/control_server.h"
 #include "process/last_words.h"
@@ -77,18 +79,21 @@ class AllowedRegistrations final : public RegistrationHooks {
  public:
   /// All must outlive it; `server` is made after it.
   AllowedRegistrations(const SessionPlace& place, RegistrationHooks& to,
-                       const std::unique_ptr<SessionServer>& server, std::string path)
-      : place_(place), to_(to), server_(server), path_(std::move(path)) {}
+                       const std::unique_ptr<SessionServer>& server, const Node& node)
+      : place_(place), to_(to), server_(server), node_(node) {}
 
   void on_register(std::uint64_t token, const RegisterFrame& frame) override {
     const RegisterRequest& request = frame.request;
+    // What nobody reads here need not be allowed: its name is kept, to be refused.
+    const bool unread = node_.language() == nullptr && needs_language(request.form);
     const Status allowed =
-        check_form(place_.allowed, request.form, to_string(request.kind), request.name);
+        unread ? Status()
+               : check_form(place_.allowed, request.form, to_string(request.kind), request.name);
     if (allowed.ok()) return to_.on_register(token, frame);
     // Its payload has come already, and is not kept.
     if (frame.push != 0) static_cast<void>(server_->take_payload(frame.push, frame.payload_bytes));
     SubtreeAnswer answer;
-    answer.add({AnswerOutcome::kRefused, ::getpid(), path_, allowed.info().message});
+    answer.add({AnswerOutcome::kRefused, ::getpid(), node_.path(), allowed.info().message});
     // A parent that reads no answers gets none: whoever asked has a deadline of its own.
     static_cast<void>(server_->answer(FrameKind::kRegisterReply, token,
                                       encode_answer(answer, kAnswerMessageBytesMax)));
@@ -101,11 +106,12 @@ class AllowedRegistrations final : public RegistrationHooks {
   const SessionPlace& place_;
   RegistrationHooks& to_;
   const std::unique_ptr<SessionServer>& server_;
-  const std::string path_;
+  const Node& node_;
 };
 
-std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table,
-                                const embedding::Language* language) {
+Result<std::vector<ChildPlan>> plans_of(const SessionManifest& manifest, const CallableTable& table,
+                                        const embedding::Language* language,
+                                        const SessionPlace& place) {
   std::vector<ChildPlan> plans;
   for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
     ChildPlan& plan = plans.emplace_back();
@@ -122,6 +128,13 @@ std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableT
     plan.level = 2;
     plan.chip.driver = manifest.chips[i].driver;
     plan.chip.device = manifest.chips[i].device;
+  }
+  for (const ManifestRemote& remote : manifest.remotes) {
+    ChildPlan& plan = plans.emplace_back();
+    plan.kind = ChildKind::kWorker;
+    plan.name = remote.name;
+    plan.level = remote.level;
+    ECHELON_ASSIGN_OR_RETURN(plan.remote, remote_spec(remote, place.credentials));
   }
   return plans;
 }
@@ -201,7 +214,7 @@ Status Session::make_node() {
   options.level = manifest_.level;
   options.name = manifest_.name;
   options.path = manifest_.path;
-  options.children = plans_of(manifest_, *table_, language_.get());
+  ECHELON_ASSIGN_OR_RETURN(options.children, plans_of(manifest_, *table_, language_.get(), place_));
   options.language = language_;
   options.callables = table_.get();
   options.pool = pool_;
@@ -220,7 +233,7 @@ ControlHooks Session::parent_hooks() {
   hooks.shutdown = [this] { server_->stop(); };
   add_node_hooks(hooks, *node_);
   registrations_ =
-      std::make_unique<AllowedRegistrations>(place_, node_->registrar(), server_, manifest_.path);
+      std::make_unique<AllowedRegistrations>(place_, node_->registrar(), server_, *node_);
   hooks.registration = registrations_.get();
   return hooks;
 }

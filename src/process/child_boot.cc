@@ -138,7 +138,9 @@ Result<ChildBoot> enter_exec_child(std::span<char* const> argv) {
 Result<std::optional<ChildBoot>> enter_runner_child() {
   ECHELON_ASSIGN_OR_RETURN(const UniqueFd socket, own_exec_fd(kRunnerSocketFd));
   std::vector<std::byte> buffer(kSpawnMessageBytesMax);
-  ECHELON_ASSIGN_OR_RETURN(Message message, receive_message(socket.get(), buffer));
+  auto received = receive_message(socket.get(), buffer);
+  if (!received.ok()) return not_started_by_spawner(received.status().info().message);
+  Message& message = *received;
   if (message.end) return std::optional<ChildBoot>();
   ECHELON_ASSIGN_OR_RETURN(DownMessage down, decode_down(std::span(buffer).first(message.bytes)));
   auto* const request = std::get_if<SpawnRequest>(&down);

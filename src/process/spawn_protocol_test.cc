@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "process/spawn_protocol.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -45,6 +46,19 @@ TEST(SpawnProtocolTest, ARequestArrivesWhole) {
   EXPECT_EQ(got.spec.name, "chip0");
   EXPECT_EQ(got.spec.arguments, (std::vector<std::string>{"--driver", "cpu", ""}));
   EXPECT_EQ(got.expected_parent, 77);
+}
+
+TEST(SpawnProtocolTest, OnlyAWorkerIsMadeOfARunner) {
+  SpawnRequest asked = request(3);
+  asked.spec.kind = ChildKind::kWorker;
+  asked.spec.in_runner = true;
+  const auto whole = decode_down(bytes_of(DownMessage(asked)));
+  ASSERT_TRUE(whole.ok());
+  EXPECT_TRUE(std::get<SpawnRequest>(*whole).spec.in_runner);
+  asked.spec.kind = ChildKind::kSub;
+  const auto refused = decode_down(bytes_of(DownMessage(asked)));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().info().message, testing::HasSubstr("in a runner"));
 }
 
 TEST(SpawnProtocolTest, KillAndShutdownArriveWhole) {

@@ -71,8 +71,16 @@ struct Given {
   bool insecure;
   nb::handle connect_timeout, lease, health_deadline, unresponsive_after;
   bool trust_results;
-  nb::handle stage, runtime;
+  nb::handle stage, runtime, remote_workers;
 };
+
+std::vector<RemoteWorkerSpec> specs_from(nb::handle given) {
+  std::vector<RemoteWorkerSpec> specs;
+  for (const nb::handle one : nb::iter(given)) {
+    specs.push_back(expect<RemoteWorkerSpec>(one, "remote_workers", "a RemoteWorkerSpec"));
+  }
+  return specs;
+}
 
 RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   RemoteWorkerSpec spec;
@@ -91,6 +99,7 @@ RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   spec.unresponsive_after = milliseconds_from(given.unresponsive_after, "unresponsive_after");
   spec.trust_results = given.trust_results;
   spec.stage = stage_from(given.stage);
+  spec.remote_workers = specs_from(given.remote_workers);
   spec.runtime = runtime_from(given.runtime);
   return spec;
 }
@@ -104,7 +113,8 @@ constexpr const char* kInitSignature =
     "health_deadline: float | datetime.timedelta = 2.0, "
     "unresponsive_after: float | datetime.timedelta = 10.0, trust_results: bool = False, "
     "stage: typing.Literal['copy', 'refuse'] = 'refuse', "
-    "runtime: typing.Literal['python', 'native'] = 'python') -> None";
+    "runtime: typing.Literal['python', 'native'] = 'python', "
+    "remote_workers: typing.Sequence[RemoteWorkerSpec] = ()) -> None";
 
 void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
   spec.def(
@@ -112,20 +122,21 @@ void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
       [](RemoteWorkerSpec* self, std::string address, std::string name, int level, int sub_workers,
          nb::handle chips, std::size_t memory_bytes_max, std::string lane, nb::handle tls_dir,
          bool insecure, nb::handle connect_timeout, nb::handle lease, nb::handle health_deadline,
-         nb::handle unresponsive_after, bool trust_results, nb::handle stage,
-         nb::handle runtime) {
-        new (self) RemoteWorkerSpec(spec_from(
-            std::move(address), std::move(name),
-            {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir, insecure,
-             connect_timeout, lease, health_deadline, unresponsive_after, trust_results, stage,
-             runtime}));
+         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime,
+         nb::handle remote_workers) {
+        new (self) RemoteWorkerSpec(
+            spec_from(std::move(address), std::move(name),
+                      {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir,
+                       insecure, connect_timeout, lease, health_deadline, unresponsive_after,
+                       trust_results, stage, runtime, remote_workers}));
       },
       nb::arg("address"), nb::arg("name"), nb::kw_only(), nb::arg("level") = 3,
       nb::arg("sub_workers") = 0, nb::arg("chips").none() = 0, nb::arg("memory_bytes_max") = 0,
       nb::arg("lane") = "grpc", nb::arg("tls_dir") = "", nb::arg("insecure") = false,
       nb::arg("connect_timeout") = 5.0, nb::arg("lease") = 10.0, nb::arg("health_deadline") = 2.0,
       nb::arg("unresponsive_after") = 10.0, nb::arg("trust_results") = false,
-      nb::arg("stage") = "refuse", nb::arg("runtime") = "python", nb::sig(kInitSignature),
+      nb::arg("stage") = "refuse", nb::arg("runtime") = "python",
+      nb::arg("remote_workers") = nb::tuple(), nb::sig(kInitSignature),
       "Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, "
       "which are seconds.");
 }
@@ -143,6 +154,16 @@ void bind_shape_of_worker(nb::class_<RemoteWorkerSpec>& spec) {
           nb::for_setter(
               nb::sig("def chips(self, given: int | typing.Sequence[str | ChipSpec], /) -> None")),
           "Of the other host; level 3 alone. Set as Worker() takes them.")
+      .def_prop_rw(
+          "remote_workers", [](const RemoteWorkerSpec& self) { return self.remote_workers; },
+          [](RemoteWorkerSpec& self, nb::handle given) { self.remote_workers = specs_from(given); },
+          nb::for_getter(nb::sig("def remote_workers(self) -> list[RemoteWorkerSpec]")),
+          nb::for_setter(nb::sig("def remote_workers(self, given: "
+                                 "typing.Sequence[RemoteWorkerSpec], /) -> None")),
+          "Workers on further hosts, below this one of level 4 or more, which its session starts: "
+          "their addresses are as its host sees them, and their keys that host's, so that they "
+          "have "
+          "no tls_dir. In its orchestration functions they come after its sub-workers.")
       .def_rw("memory_bytes_max", &RemoteWorkerSpec::memory_bytes_max,
               "Of tensors in the remote Worker's memory; 0: as much as its daemon gives.")
       .def_rw("lane", &RemoteWorkerSpec::lane,
@@ -179,8 +200,10 @@ void bind_way_there(nb::class_<RemoteWorkerSpec>& spec) {
       nb::for_getter(nb::sig("def runtime(self) -> typing.Literal['python', 'native']")),
       nb::for_setter(
           nb::sig("def runtime(self, given: typing.Literal['python', 'native'], /) -> None")),
-      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m echelon "
-      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ functions "
+      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m "
+      "echelon "
+      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ "
+      "functions "
       "alone, in processes without Python, which start faster.");
   bind_time<&RemoteWorkerSpec::connect_timeout>(
       spec, "connect_timeout", "Seconds to reach the daemon, and then the session, each.");
@@ -310,14 +333,18 @@ void bind_remote_spec(nb::module_& module) {
   nb::class_<RemoteWorkerSpec> spec(module, "RemoteWorkerSpec",
                                     R"(A Worker on another host, for Worker.add_remote_worker().
 
-address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
-Python stay on this host.
+address: of the daemon there, `python -m echelon daemon --allow pickle`. Functions of Python run
+there with a copy of what they capture; C++ functions by name from a library (--allow library). What
+may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 
 >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
 >>> spec
 <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
->>> spec.chips, spec.lease, spec.stage
-([ChipSpec('cpu', 0)], 30.0, 'refuse'))");
+>>> spec.chips, spec.lease, spec.stage, spec.runtime
+([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python')
+>>> below = ec.RemoteWorkerSpec("host1:7171", "host1")
+>>> ec.RemoteWorkerSpec("127.0.0.1:7171", "pod0", level=4, remote_workers=[below]).remote_workers
+[<RemoteWorkerSpec host1, level 3, at host1:7171>])");
   bind_init(spec);
   bind_shape_of_worker(spec);
   bind_way_there(spec);

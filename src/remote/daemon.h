@@ -37,8 +37,8 @@ struct DaemonOptions {
   /// the manifest (remote/session_boot.h), announces where its lanes listen, and says ready.
   std::function<int(ChildBoot)> session_main;
   /// Program and arguments of a process that becomes a session whose runtime is Python: waits at
-  /// kRunnerSocketFd (enter_runner_child()), then does what session_main does. Empty: there is none,
-  /// and `rules` says so.
+  /// kRunnerSocketFd (enter_runner_child()), then does what session_main does. Empty: there is
+  /// none, and `rules` says so.
   std::vector<std::string> runner;
   /// The wire form that session_main reads: a transport's encode_manifest(), which may be loaded
   /// after start().

@@ -274,15 +274,11 @@ void DataClient::on_parts(LaneSegments parts) {
   if (!piece || (piece->ok() && (*piece)->kind != DataKind::kReadData)) {
     return LaneEvents::on_parts(parts);
   }
-  if (!piece->ok()) return fail_locked(piece->status());
-  const auto stopped = take_stopped_locked(**piece);
-  if (stopped.ok() && *stopped) return;
-  const Status taken =
-      stopped.ok() ? take_read_locked(**piece, parts.subspan(1)) : stopped.status();
+  const Status taken = piece->ok() ? take_locked(**piece, parts.subspan(1)) : piece->status();
   if (!taken.ok()) fail_locked(taken);
 }
 
-Status DataClient::take_locked(const DataMessage& message) {
+Status DataClient::take_locked(const DataMessage& message, LaneSegments more) {
   ECHELON_ASSIGN_OR_RETURN(const bool stopped, take_stopped_locked(message));
   if (stopped) return {};
   switch (message.kind) {
@@ -296,7 +292,7 @@ Status DataClient::take_locked(const DataMessage& message) {
     case DataKind::kWritten:
       return take_written_locked(message);
     case DataKind::kReadData:
-      return take_read_locked(message);
+      return take_read_locked(message, more);
     case DataKind::kPayloadHeld:
       return take_held_locked(message);
     default:

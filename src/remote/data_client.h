@@ -129,10 +129,11 @@ class DataClient final : private LaneEvents {
   bool send_uploads_locked();
   LaneSend send_step_locked(Transfer& transfer);
   LaneSend send_write_locked(Transfer& transfer);
-  Status take_locked(const DataMessage& message);
+  /// `more`: what follows the bytes of a piece, where the message came in parts.
+  Status take_locked(const DataMessage& message, LaneSegments more = {});
   Status take_allocated_locked(const DataMessage& message);
   Status take_written_locked(const DataMessage& message);
-  Status take_read_locked(const DataMessage& message, LaneSegments more = {});
+  Status take_read_locked(const DataMessage& message, LaneSegments more);
   Status take_held_locked(const DataMessage& message);
   Result<Transfer*> transfer_locked(const DataMessage& message, bool to_session);
   void abandon_locked(const Transfer& transfer);

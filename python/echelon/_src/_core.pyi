@@ -381,6 +381,18 @@ class Args:
         <Args: 0 tensors, 2 scalars>
         """
 
+    def inline_bytes(
+        self, data: bytes | bytearray | memoryview | numpy.typing.NDArray[Any]
+    ) -> Args:
+        """
+        Bytes by value, copied now: a small table, a text. They travel within the task, wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger data belongs in a tensor, which travels once, not with each task.
+
+        >>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
+        >>> args = ec.Args().inline_bytes(b"a few words")
+        >>> host.run(lambda orch: orch.submit(length, args).result())
+        11
+        """
+
     def __repr__(self) -> str: ...
 
 class CallConfig:
@@ -475,6 +487,12 @@ class TaskArgs:
     @property
     def scalars(self) -> tuple[Any, ...]:
         """All scalars as Python numbers, in the order in which they were added."""
+
+    @property
+    def inline_bytes(self) -> tuple[bytes, ...]:
+        """
+        What Args.inline_bytes() was given, each a copy, in the order in which it was given.
+        """
 
     @property
     def tensor_count(self) -> int:
@@ -953,14 +971,15 @@ class RemoteWorkerSpec:
     """
     A Worker on another host, for Worker.add_remote_worker().
 
-    address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
-    Python stay on this host.
+    address: of the daemon there, `python -m echelon daemon --allow pickle`. Functions of Python run
+    there with a copy of what they capture; C++ functions by name from a library (--allow library). What
+    may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 
     >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
     >>> spec
     <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
-    >>> spec.chips, spec.lease, spec.stage
-    ([ChipSpec('cpu', 0)], 30.0, 'refuse')
+    >>> spec.chips, spec.lease, spec.stage, spec.runtime
+    ([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python')
     """
 
     def __init__(
@@ -981,9 +1000,10 @@ class RemoteWorkerSpec:
         unresponsive_after: float | datetime.timedelta = 10.0,
         trust_results: bool = False,
         stage: Literal["copy", "refuse"] = "refuse",
+        runtime: Literal["python", "native"] = "python",
     ) -> None:
         """
-        Checked by Worker.add_remote_worker(); here only types, chips, stage and times, which are seconds.
+        Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, which are seconds.
         """
 
     @property
@@ -1062,6 +1082,14 @@ class RemoteWorkerSpec:
 
     @stage.setter
     def stage(self, given: Literal["copy", "refuse"], /) -> None: ...
+    @property
+    def runtime(self) -> Literal["python", "native"]:
+        """
+        "python": functions of Python run there, too; the daemon needs a Python (`python -m echelon daemon`) and has to allow pickles, or the modules of import paths. "native": C++ functions alone, in processes without Python, which start faster.
+        """
+
+    @runtime.setter
+    def runtime(self, given: Literal["python", "native"], /) -> None: ...
     @property
     def connect_timeout(self) -> float:
         """Seconds to reach the daemon, and then the session, each."""
@@ -1462,3 +1490,6 @@ def _slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def _register_empty(worker: Worker, name: str) -> SubHandle:
     """Registers a C++ function that does nothing."""
+
+def _run_session(arguments: list[str]) -> None:
+    """What echelon._src.runner does. Does not return."""
