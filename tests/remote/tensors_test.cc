@@ -124,9 +124,8 @@ TEST_F(RemoteTensors, ACopyThatIsLateEndsAloneAndItsTensorsAreGoodForMore) {
   };
   const pid_t before = session();
   for (const auto& [to, from] : {std::pair(there, here), std::pair(here, there)}) {
-    const Error error = thrown<DeadlineExceeded>([&] {
-      pod.run([&](Orchestrator& orch) { orch.copy(to, from, {.deadline = 5ms}); });
-    });
+    const Error error = thrown<DeadlineExceeded>(
+        [&] { pod.run([&](Orchestrator& orch) { orch.copy(to, from, {.deadline = 5ms}); }); });
     EXPECT_EQ(error.info().cause, Cause::kDeadline) << error.what();
   }
   pod.run([&](Orchestrator& orch) { orch.copy(there, here); });
