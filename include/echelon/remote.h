@@ -49,6 +49,11 @@ struct RemoteWorkerSpec {
   /// What becomes of local tensors that are given to this Worker's tasks, where the task says
   /// nothing itself.
   Stage stage = Stage::kRefuse;
+  /// Copies between this Worker's tensors and those of another remote one go from host to host: the
+  /// two sessions connect to each other, with certificates as everything else, where they listen
+  /// for this program. False: they go by way of this host, which costs the way twice and needs no
+  /// connection between the two.
+  bool direct_copies = true;
 };
 
 }  // namespace echelon

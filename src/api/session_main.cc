@@ -36,6 +36,9 @@ std::string make_token(Env& env) {
   return fmt::format("{:016x}{:016x}", env.random_nonzero(), env.random_nonzero());
 }
 
+/// To reach another session, which listens already.
+constexpr std::chrono::seconds kPeerConnectTimeout{3};
+
 /// What its daemon says over the control ring, and the end that a lost parent means, on the
 /// keeper's thread.
 class SessionDuties final : public KeeperDuties {
@@ -155,7 +158,7 @@ class Session {
   std::unique_ptr<AllowedRegistrations> registrations_;
   std::unique_ptr<SessionServer> server_;
   SessionDuties* duties_ = nullptr;
-  std::unique_ptr<LaneListener> listener_;
+  std::shared_ptr<LaneListener> listener_;
 };
 
 Status Session::make_node() {
@@ -215,7 +218,24 @@ Status Session::listen() {
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     server_->attach(role, std::move(lane));
   };
+  where.accept_peer = [this](std::uint64_t link, std::unique_ptr<Lane> lane) {
+    server_->accept_peer(link, std::move(lane));
+  };
   ECHELON_ASSIGN_OR_RETURN(listener_, transport_.listen_lanes(std::move(where)));
+  PeerPlace peers;
+  peers.expect = [listening = std::weak_ptr<LaneListener>(listener_)](
+                     const std::string& token, std::uint64_t link, std::chrono::nanoseconds life) {
+    const auto listener = listening.lock();
+    if (listener != nullptr) return listener->expect_peer(token, link, life);
+    return Status::error(Code::kCancelled, Reason::kCancelled, "the session is ending");
+  };
+  peers.connect = [this](const std::string& address, const std::string& token,
+                         LaneOptions options) {
+    return transport_.connect_lane(
+        {address, place_.credentials, token, LaneRole::kPeer, kPeerConnectTimeout},
+        std::move(options));
+  };
+  server_->connect_peers(std::move(peers));
   return {};
 }
 

@@ -60,6 +60,7 @@ void RemoteEndpoint::attach(const SessionReady& ready, RemoteLanes lanes) {
     state.task_lane = std::move(lanes.task);
     state.health_lane = std::move(lanes.health);
     state.pool = ready.pool;
+    state.address = ready.address;
     state.host = ready.host;
     state.pid = static_cast<pid_t>(ready.pid);
     const auto hello = encode_hello({kRemoteProtocolMajor, kRemoteProtocolMinor});

@@ -63,6 +63,7 @@ struct SessionServer::State {
 
   const std::shared_ptr<LaneSleeper> data_sleeper = std::make_shared<LaneSleeper>();
   std::unique_ptr<Lane> data_lane;
+  PeerLinks peers{memory, [sleeper = data_sleeper] { sleeper->poke(); }};
   std::unique_ptr<DataServer> data;
   std::thread data_thread;
 
@@ -104,6 +105,8 @@ LaneOptions SessionServer::lane_options(LaneRole role) {
       return poking(state_->data_sleeper);
     case LaneRole::kHealth:
       return poking(state_->health_sleeper);
+    case LaneRole::kPeer:
+      return state_->peers.lane_options();
   }
   return {};
 }
@@ -117,7 +120,8 @@ void SessionServer::attach(LaneRole role, std::unique_ptr<Lane> lane) {
     case LaneRole::kData:
       ECHELON_CHECK(state.data == nullptr);
       state.data_lane = std::move(lane);
-      state.data = std::make_unique<DataServer>(state.memory, *state.data_lane);
+      state.data = std::make_unique<DataServer>(state.memory, *state.data_lane,
+                                                DataServer::Of::kParent, &state.peers);
       state.data_thread = start_thread("data lane", [&state] { state.run_data(); });
       return;
     case LaneRole::kHealth:
@@ -127,7 +131,17 @@ void SessionServer::attach(LaneRole role, std::unique_ptr<Lane> lane) {
                                                     *state.health_lane, state.env);
       state.health_thread = start_thread("health lane", [&state] { state.run_health(); });
       return;
+    case LaneRole::kPeer:
+      return;  // accept_peer()'s
   }
+}
+
+void SessionServer::connect_peers(PeerPlace place) {
+  state_->peers.set_place(std::move(place));
+}
+
+void SessionServer::accept_peer(std::uint64_t link, std::unique_ptr<Lane> lane) {
+  state_->peers.accept(link, std::move(lane));
 }
 
 // --- the threads

@@ -50,6 +50,8 @@ struct LaneListen {
   std::function<LaneOptions(LaneRole)> options;
   /// A lane that was let in. On the transport's thread.
   std::function<void(LaneRole, std::unique_ptr<Lane>)> accept;
+  /// The same, of one that was let in by expect_peer().
+  std::function<void(std::uint64_t link, std::unique_ptr<Lane>)> accept_peer = {};
 };
 
 class LaneListener {
@@ -58,6 +60,10 @@ class LaneListener {
   virtual ~LaneListener() = default;
   /// With the port that was chosen.
   virtual std::string address() const = 0;
+  /// Lets in one lane of LaneRole::kPeer that shows `token`, within `life`, under the rules of all
+  /// others; it comes to LaneListen::accept_peer with `link`. Errors: kBadArgument (a token that is
+  /// none; lanes of this kind take no peers).
+  virtual Status expect_peer(std::string token, std::uint64_t link, std::chrono::nanoseconds life);
 };
 
 /// What is heard of a session from its daemon. Threads: the transport's, one at a time.

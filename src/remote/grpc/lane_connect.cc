@@ -22,7 +22,7 @@
 namespace echelon {
 namespace {
 
-constexpr std::size_t kRoles = 3;
+constexpr std::size_t kRoles = 4;
 
 /// One a role and process, for ever: bulk data is not in front of tasks, nothing in front of
 /// health.
@@ -130,6 +130,8 @@ std::string lane_method(LaneRole role) {
       return "/echelon.v1.Lanes/Task";
     case LaneRole::kData:
       return "/echelon.v1.Lanes/Data";
+    case LaneRole::kPeer:
+      return "/echelon.v1.Lanes/Peer";
     case LaneRole::kHealth:
       break;
   }
