@@ -37,14 +37,16 @@ foreach(driver IN ITEMS cpu)
 endforeach()
 
 # Transports to other hosts (src/remote/transport.h).
-if(TARGET echelon_grpc)
-  set_target_properties(echelon_grpc PROPERTIES
-    PREFIX lib
-    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/echelon
-    INSTALL_RPATH "$ORIGIN/.."
-    BUILD_WITH_INSTALL_RPATH ON)
-  install(TARGETS echelon_grpc LIBRARY DESTINATION lib/echelon)
-endif()
+foreach(transport IN ITEMS grpc ucx)
+  if(TARGET echelon_${transport})
+    set_target_properties(echelon_${transport} PROPERTIES
+      PREFIX lib
+      LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib/echelon
+      INSTALL_RPATH "$ORIGIN/.."
+      BUILD_WITH_INSTALL_RPATH ON)
+    install(TARGETS echelon_${transport} LIBRARY DESTINATION lib/echelon)
+  endif()
+endforeach()
 
 if(TARGET echelon)
   set_target_properties(echelon PROPERTIES

@@ -17,7 +17,11 @@ if(ECHELON_PREBUILT)
   include(${ECHELON_PREBUILT}/${prebuilt_file})
 elseif(TARGET echelon_cli_main)
   list(TRANSFORM ECHELON_LAYERS PREPEND echelon_ OUTPUT_VARIABLE layers)
+  set(transports echelon_grpc)
+  if(TARGET echelon_ucx)
+    list(APPEND transports echelon_ucx)
+  endif()
   export(FILE ${PROJECT_BINARY_DIR}/${prebuilt_file}
-    TARGETS echelon echelon_cli_main echelon_chip_main echelon_driver_cpu echelon_grpc
-            echelon_digits digits_callables digits_kernel echelon_options ${layers})
+    TARGETS echelon echelon_cli_main echelon_chip_main echelon_grpc_floor echelon_driver_cpu
+            ${transports} echelon_digits digits_callables digits_kernel echelon_options ${layers})
 endif()

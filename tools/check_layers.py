@@ -35,6 +35,7 @@ MAY_INCLUDE = {
     "src/chip/drivers": {"base", "vocabulary"},  # each is a shared library behind the C ABI
     "src/remote": BELOW_REMOTE,
     "src/remote/grpc": BELOW_REMOTE | {"remote"},  # a shared object of its own
+    "src/remote/ucx": BELOW_REMOTE | {"remote"},  # another
     "src/api": BELOW_API,
     "src/cli": BELOW_MAINS,
     "src/cli/grpc_floor": set(),  # a program of its own: what our lanes are measured against
@@ -42,7 +43,7 @@ MAY_INCLUDE = {
     "src/python": BELOW_MAINS | {"cli"},  # its benchmarks take the same floor
     "examples": {"public"},
     "tests": BELOW_MAINS | {"cli", "daemon", "chip/drivers"},
-    "fuzz": BELOW_MAINS,
+    "fuzz": BELOW_MAINS | {"remote/grpc"},
     "bench": BELOW_MAINS,
 }
 VOCABULARY = {
@@ -62,11 +63,14 @@ THIRD_PARTY = {
     "gtest/": {"tests only"},
     "gmock/": {"tests only"},
     "spdlog/": {"src/base"},
-    "openssl/": {"src/base", "src/remote", "src/remote/grpc", "examples"},
+    "openssl/": {"src/base", "src/remote", "src/remote/grpc", "src/remote/ucx", "examples"},
     "grpc/": {"src/remote/grpc"},
     "grpcpp/": {"src/remote/grpc", "src/cli/grpc_floor"},
+    "ucp/": {"src/remote/ucx"},
+    "ucs/": {"src/remote/ucx"},
+    "ucm/": {"src/remote/ucx"},
     "google/": {"src/remote/grpc"},  # protobuf
-    "echelon/v1/": {"src/remote/grpc", "src/cli/grpc_floor"},  # what protoc makes of proto/
+    "echelon/v1/": {"src/remote/grpc", "src/cli/grpc_floor", "fuzz"},  # what protoc makes of proto/
     "CLI/": {"src/cli", "src/daemon", "examples"},
     "nlohmann/": {"src/cli", "src/daemon", "src/remote", "examples", "tests"},
     "nanobind/": {"src/python"},

@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <span>
 #include <vector>
 
 #include "steps.h"
@@ -26,7 +27,7 @@ void run(const char* library, const char* address, const char* keys) {
 
   const std::vector<float> values{1, 2, 3, 4};
   auto x = pod.remote_tensor<float>(host, {4});
-  pod.copy_to<float>(x, values);
+  pod.copy_to(x, std::span(values));
   std::printf("pod0 submits \"on the host\" to %s\n", address);
   const Steps steps = pod.run([&](echelon::Orchestrator& orch) {
     return orch.submit(on_the_host, echelon::Args().inout(x)).result<Steps>();
@@ -35,7 +36,7 @@ void run(const char* library, const char* address, const char* keys) {
   std::printf("%s runs it\n", steps.sub_worker.data());
   std::printf("by return value: %g\n", steps.sum);
   std::vector<float> doubled(4);
-  pod.copy_from<float>(x, doubled);
+  pod.copy_from(x, std::span(doubled));
   std::printf("by copy_from:");
   for (const float value : doubled) std::printf(" %g", static_cast<double>(value));
   std::printf("\n");

@@ -28,6 +28,14 @@ struct DaemonConfig {
   /// Code that parents may bring along: "library,pickle,source" or parts of it. What this
   /// installation has, and names in it, need not be allowed.
   std::string allow;
+  /// The Python (its program) in which sessions of Workers run whose runtime is Python; one such
+  /// process is kept ready. It needs this version of the package `echelon`. Empty: such sessions
+  /// are refused.
+  std::string python;
+  /// Python modules, "a.b,c", with all that is below them: import paths and pickles may name these
+  /// alone. Empty: pickles, where they are allowed, may name any, and import paths too; where they
+  /// are not, import paths may name none.
+  std::string modules;
   /// At once.
   std::uint32_t sessions_max = 16;
   /// For the tensors of all sessions together; 0: half of this machine's memory.

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,14 @@
 #include <echelon/worker.h>
 
 namespace echelon {
+
+/// What runs in the process of a Worker on another host, and in its sub-workers.
+enum class Runtime : std::uint8_t {
+  /// C++ functions: those of libraries, by name.
+  kNative = 0,
+  /// Python functions, too. Needs a daemon with a Python: `python -m echelon daemon`.
+  kPython = 1,
+};
 
 /// A Worker on another host: where its daemon is, and what the Worker is made of. Checked by
 /// Worker::add_remote_worker(), used by start().
@@ -26,6 +35,8 @@ struct RemoteWorkerSpec {
   int sub_workers = 0;
   /// Of the other host; level 3 alone.
   std::vector<ChipSpec> chips = {};
+  /// In Python kPython, unless it is said.
+  Runtime runtime = Runtime::kNative;
   /// Of tensors in the remote Worker's memory; 0: as much as its daemon gives.
   std::size_t memory_bytes_max = 0;
   /// What carries tasks and tensors: "grpc". "auto" chooses.

@@ -3,15 +3,17 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <string_view>
+#include <vector>
 
 #include <echelon/daemon.h>
 
@@ -19,11 +21,15 @@
 #include "api/throw_status.h"
 #include "base/fd.h"
 #include "remote/daemon.h"
+#include "remote/descriptors.h"
 #include "remote/session_rules.h"
 #include "remote/transport.h"
 
 namespace echelon {
 namespace {
+
+/// What a Python runs that is a session: python/echelon/_src/runner.py.
+constexpr const char* kRunnerModule = "echelon._src.runner";
 
 constexpr std::string_view kTransport = "grpc";
 
@@ -110,15 +116,6 @@ Result<int> wait_for_end(EndSignals& signals, const Alarm& lost) {
   }
 }
 
-/// As many descriptors as this process may have: gRPC accepts nobody any more once accept() has
-/// found none left, and sessions take four each.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
-}
-
 Status check_secured(const DaemonConfig& config, bool local) {
   if (local || config.insecure || !config.tls_dir.empty()) return {};
   return Status::error(
@@ -126,6 +123,46 @@ Status check_secured(const DaemonConfig& config, bool local) {
       fmt::format("{} can be reached from other machines: give --tls-dir (`echelon keys` makes "
                   "one), or --insecure where everybody on that network may run code here",
                   config.listen));
+}
+
+/// The command of a session in Python: what is said here is what the runner reads.
+Result<std::vector<std::string>> runner_command(const DaemonConfig& config,
+                                                const detail::SessionPlace& place) {
+  if (config.python.empty()) return std::vector<std::string>();
+  const auto refuse = [&](std::string_view why) {
+    return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                         fmt::format("--python {}: {}", config.python, why));
+  };
+  if (config.python.find('/') == std::string::npos) {
+    return refuse("a path was expected, as `command -v python3` prints it");
+  }
+  if (::access(config.python.c_str(), X_OK) != 0) {
+    return refuse(fmt::format("cannot be run: {}", ::strerrordesc_np(errno)));
+  }
+  std::vector<std::string> command = {config.python, "-m", kRunnerModule, config.modules};
+  const auto arguments = detail::place_arguments(place);
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+/// "a.b,c": names of modules with commas between them.
+Status check_modules(const std::string& modules) {
+  bool inside = false;  // of a word, which begins with no digit
+  for (const char c : modules) {
+    const bool letter = c == '_' || std::isalpha(static_cast<unsigned char>(c)) != 0 || c < 0;
+    const bool digit = std::isdigit(static_cast<unsigned char>(c)) != 0;
+    const bool between = (c == '.' || c == ',') && inside;
+    if (!letter && !between && !(digit && inside)) {
+      return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                           fmt::format("--modules {}: names of Python modules were expected, with "
+                                       "commas between them: a.b,c",
+                                       modules));
+    }
+    inside = !between;
+  }
+  if (inside || modules.empty()) return {};
+  return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                       fmt::format("--modules {}: a name is missing at its end", modules));
 }
 
 void warn(Daemon& daemon, const DaemonConfig& config, bool local) {
@@ -141,6 +178,7 @@ Result<int> serve(const DaemonConfig& config,
                   const std::function<void(const std::string& address)>& serving) {
   ECHELON_ASSIGN_OR_RETURN(const bool local, address_is_local(config.listen));
   ECHELON_RETURN_IF_ERROR(check_secured(config, local));
+  ECHELON_RETURN_IF_ERROR(check_modules(config.modules));
   const Credentials credentials{config.tls_dir, config.insecure};
   raise_descriptor_limit();
   EndSignals signals;
@@ -151,8 +189,10 @@ Result<int> serve(const DaemonConfig& config,
   options.rules.sessions_max = config.sessions_max;
   options.rules.memory_bytes_max = config.memory_bytes_max;
   ECHELON_ASSIGN_OR_RETURN(options.rules.allowed, parse_allowed(config.allow));
-  options.session_main = [place = detail::SessionPlace{config.listen, credentials,
-                                                       options.rules.allowed}](ChildBoot boot) {
+  const detail::SessionPlace place{config.listen, credentials, options.rules.allowed};
+  ECHELON_ASSIGN_OR_RETURN(options.runner, runner_command(config, place));
+  options.rules.python = !options.runner.empty();
+  options.session_main = [place](ChildBoot boot) {
     return detail::run_session(std::move(boot), place);
   };
   options.encode_manifest = [&transport](const SessionManifest& manifest) {
@@ -160,9 +200,11 @@ Result<int> serve(const DaemonConfig& config,
   };
   options.on_lost = [&lost](const Status& why) { lost.set(why); };
   options.log = true;
+  // Before its spawner is forked: sessions have it then, and do not load it each (10 ms of a start).
+  // It has no thread until it is used.
+  ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(const auto daemon, Daemon::start(std::move(options)));
   const NoBrokenPipe no_broken_pipe;  // the daemon's alone: sessions are forked from its spawner
-  ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(auto server,
                            transport->serve_daemon({config.listen, credentials}, *daemon));
   warn(*daemon, config, local);

@@ -264,6 +264,16 @@ Status fill_manifest(const CallableTable& table, SessionManifest& manifest) {
   return check_sizes(manifest);
 }
 
+void keep_from_native(SessionManifest& manifest) {
+  for (ManifestCallable& callable : manifest.callables) {
+    if (!needs_language(callable.form)) continue;
+    const std::string why = native_refusal(callable.name, task_kind(callable.kind));
+    callable.form = Form::kInherited;
+    callable.payload = text_payload(why);
+    callable.digest = sha256(callable.payload->bytes());
+  }
+}
+
 Result<std::shared_ptr<const CallableTable>> make_table(const SessionManifest& manifest,
                                                         const embedding::Language* language) {
   if (manifest.callables.size() > kManifestCallablesMax) {

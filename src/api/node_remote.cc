@@ -15,8 +15,9 @@
 namespace echelon::detail {
 namespace {
 
-/// So that one late answer is not a silence yet.
-constexpr int kPingsInHealthDeadline = 4;
+/// So that a late answer is not a silence yet: it has two thirds of what a session may be silent
+/// for. More would be a greater part of what an idle tree uses (bench remote).
+constexpr int kPingsInPatience = 3;
 /// What a session keeps of its start-up time, so that its message arrives before ours is over.
 constexpr MonotonicNs kStartMarginNs = 100'000'000;
 
@@ -43,7 +44,9 @@ Status Node::make_remote_child(std::size_t index) {
   options.path = child->path;
   options.window = kRemoteWindow;
   options.silent_max = spec.health_deadline;
-  options.ping_every = std::min(options.ping_every, options.silent_max / kPingsInHealthDeadline);
+  const std::chrono::nanoseconds patience =
+      std::max(options.silent_max - options.last_words_wait, options.silent_max / 2);
+  options.ping_every = std::min(options.ping_every, patience / kPingsInPatience);
   options.lease = spec.lease;
   options.trust_results = spec.trust_results;
   options.open_local = [this](const TensorDesc& desc, Access want) {
@@ -75,11 +78,12 @@ Status Node::open_sessions() {
     const RemoteWorkerSpec& spec = *child->plan.remote;
     ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(transport_of(spec)));
     SessionOrder order;
-    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout};
+    order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout, spec.health_deadline};
     order.lanes_timeout = spec.connect_timeout;
     order.manifest = manifest_of(*child);
     order.manifest.libraries = callables_alone.libraries;
     order.manifest.callables = callables_alone.callables;
+    if (spec.runtime == Runtime::kNative) keep_from_native(order.manifest);
     order.manifest.workers = callables_alone.workers;
     child->link->open(*transport, std::move(order));
   }
@@ -91,6 +95,8 @@ SessionManifest Node::manifest_of(const Child& child) const {
   const MonotonicNs now = env_.now_ns();
   const MonotonicNs until = start_until_ns_ - std::min(start_until_ns_, kStartMarginNs);
   SessionManifest manifest;
+  manifest.runtime = spec.runtime == Runtime::kPython ? SessionRuntime::kPython
+                                                      : SessionRuntime::kNative;
   manifest.path = child.path;
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;

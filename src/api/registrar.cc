@@ -131,7 +131,8 @@ void Registrar::look_for(const Waiter& waiter, std::unique_lock<std::mutex>& loc
     lock.lock();
   }
   if (closed_) return;
-  set_looking(false, keeper_looks_);
+  // Nor may the keeper's next look be waited for: from here on an answer wakes it.
+  set_looking(false, waiter.done && keeper_looks_);
   take_replies();
   settle();
 }

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <memory>
 #include <string>
@@ -107,6 +108,29 @@ TEST_F(RegistrarTest, WhatIsInUseIsForgottenWhenItsLastUseEnds) {
   EXPECT_TRUE(tree.pump_until([&] {
     registrar.attend(tree.env.now_ns());
     return gone;
+  }));
+}
+
+TEST_F(RegistrarTest, AnswersWakeTheKeeperOnceTheCallerSleeps) {
+  const RegisterRequest first = request("any");
+  ASSERT_TRUE(send(first).ok);
+  const pid_t slow = tree.child(1).pid();
+  ASSERT_EQ(::kill(slow, SIGSTOP), 0);
+  registrar.unregister_here(first.slot, first.serial, [] {});
+  EXPECT_TRUE(tree.pump_until([&] {
+    registrar.attend(tree.env.now_ns());
+    return bell_data.looking.load() == 1;
+  })) << "one has confirmed: the keeper looks for the other";
+  std::atomic<bool> done{false};
+  std::jthread caller([&] {
+    EXPECT_TRUE(registrar.register_here(request("more")).ok);
+    done.store(true);
+  });
+  EXPECT_TRUE(tree.pump_until([&] { return bell_data.looking.load() == 0; }));
+  ASSERT_EQ(::kill(slow, SIGCONT), 0);
+  EXPECT_TRUE(tree.pump_until([&] {
+    registrar.attend(tree.env.now_ns());
+    return done.load();
   }));
 }
 

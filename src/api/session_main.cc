@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "api/child_main.h"
@@ -25,6 +27,8 @@ namespace {
 
 /// From a lost parent to the end of a session whose function does not stop.
 constexpr MonotonicNs kLostGraceNs = 500'000'000;
+/// For its parent to connect the lanes; a longer lease is longer patience.
+constexpr std::chrono::nanoseconds kLanesPatienceMin = std::chrono::seconds(30);
 
 /// Beside the daemon's, on a port or path of its own.
 std::string lanes_address(const std::string& daemon) {
@@ -103,14 +107,15 @@ class AllowedRegistrations final : public RegistrationHooks {
   const std::string path_;
 };
 
-std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table) {
+std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table,
+                                const embedding::Language* language) {
   std::vector<ChildPlan> plans;
   for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
     ChildPlan& plan = plans.emplace_back();
     plan.kind = ChildKind::kSub;
     plan.name = fmt::format("sub{}", i);
-    plan.main = [&table](ChildBoot boot) {
-      return run_sub_worker(std::move(boot), table, nullptr);
+    plan.main = [&table, language](ChildBoot boot) {
+      return run_sub_worker(std::move(boot), table, language);
     };
   }
   for (std::size_t i = 0; i < manifest.chips.size(); ++i) {
@@ -124,16 +129,69 @@ std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableT
   return plans;
 }
 
+/// Where its lanes come in. Closed as soon as they are there: nobody else has business here.
+class LaneDoor {
+ public:
+  void open(std::unique_ptr<LaneListener> listener) {
+    const std::lock_guard lock(mutex_);
+    address_ = listener->address();
+    listener_ = std::move(listener);
+  }
+  /// Unless a peer is expected already.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    if (!for_peers_) listener_.reset();
+  }
+  /// For good.
+  void shut() {
+    const std::lock_guard lock(mutex_);
+    listener_.reset();
+    shut_ = true;
+  }
+  /// Where it is closed it is opened again for peers, at the same address, and stays open: `listen`
+  /// makes it.
+  template <class Listen>
+  Status expect_peer(const std::string& token, std::uint64_t link, std::chrono::nanoseconds life,
+                     Listen&& listen) {
+    const std::lock_guard lock(mutex_);
+    if (shut_) {
+      return Status::error(Code::kCancelled, Reason::kCancelled, "the session is ending");
+    }
+    if (listener_ == nullptr) {
+      ECHELON_ASSIGN_OR_RETURN(listener_, listen(address_));
+    }
+    for_peers_ = true;
+    return listener_->expect_peer(token, link, life);
+  }
+  std::string address() const {
+    const std::lock_guard lock(mutex_);
+    return address_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::unique_ptr<LaneListener> listener_;
+  std::string address_;
+  bool for_peers_ = false;
+  bool shut_ = false;
+};
+
 /// One session, wired together.
 class Session {
  public:
-  Session(ChildConnection& connection, SessionManifest manifest, const SessionPlace& place,
-          RemoteTransport& transport)
-      : connection_(connection),
+  struct Around {
+    ChildConnection& connection;
+    const SessionPlace& place;
+    RemoteTransport& transport;
+    std::shared_ptr<const embedding::Language> language;
+  };
+  Session(Around around, SessionManifest manifest)
+      : connection_(around.connection),
         manifest_(std::move(manifest)),
-        place_(place),
-        transport_(transport),
-        token_(make_token(connection.env())) {}
+        place_(around.place),
+        transport_(around.transport),
+        language_(std::move(around.language)),
+        token_(make_token(connection_.env())) {}
 
   Status run();
 
@@ -142,6 +200,7 @@ class Session {
   ControlHooks parent_hooks();
   ControlHooks daemon_hooks();
   Status listen();
+  Status expect_peer(const std::string& token, std::uint64_t link, std::chrono::nanoseconds life);
   Status say_ready(ControlServer& control);
   void parent_lost(const Status& why);
 
@@ -149,7 +208,9 @@ class Session {
   const SessionManifest manifest_;
   const SessionPlace& place_;
   RemoteTransport& transport_;
+  const std::shared_ptr<const embedding::Language> language_;
   const std::string token_;
+  Presence presence_{language_.get()};  // left when the node's threads, which may want it, are gone
   std::shared_ptr<const CallableTable> table_;
   std::shared_ptr<OwnPool> pool_;
   std::shared_ptr<Node> node_;
@@ -158,17 +219,18 @@ class Session {
   std::unique_ptr<AllowedRegistrations> registrations_;
   std::unique_ptr<SessionServer> server_;
   SessionDuties* duties_ = nullptr;
-  std::shared_ptr<LaneListener> listener_;
+  LaneDoor door_;
 };
 
 Status Session::make_node() {
-  ECHELON_ASSIGN_OR_RETURN(table_, make_table(manifest_, nullptr));
+  ECHELON_ASSIGN_OR_RETURN(table_, make_table(manifest_, language_.get()));
   ECHELON_ASSIGN_OR_RETURN(pool_, make_own_pool(manifest_.memory_bytes_max, manifest_.path));
   NodeOptions options;
   options.level = manifest_.level;
   options.name = manifest_.name;
   options.path = manifest_.path;
-  options.children = plans_of(manifest_, *table_);
+  options.children = plans_of(manifest_, *table_, language_.get());
+  options.language = language_;
   options.callables = table_.get();
   options.pool = pool_;
   options.start_deadline = manifest_.start_deadline;
@@ -194,7 +256,7 @@ ControlHooks Session::parent_hooks() {
 ControlHooks Session::daemon_hooks() {
   ControlHooks hooks;
   hooks.shutdown = [this] {
-    server_->stop();
+    server_->abandon();
     handler_->cancel_all(
         Status::error(Code::kCancelled, Reason::kCancelled, "the session was ended by its daemon"));
   };
@@ -209,11 +271,30 @@ void Session::parent_lost(const Status& why) {
   node_->nudge();
 }
 
+/// The session's own token has let its three lanes in: nobody else knows the one of the door that
+/// is opened again.
+Status Session::expect_peer(const std::string& token, std::uint64_t link,
+                            std::chrono::nanoseconds life) {
+  return door_.expect_peer(token, link, life, [this](const std::string& address) {
+    LaneListen where;
+    where.address = address;
+    where.credentials = place_.credentials;
+    where.token = make_token(connection_.env());
+    where.options = [this](LaneRole role) { return server_->lane_options(role); };
+    where.accept = [](LaneRole, std::unique_ptr<Lane>) {};
+    where.accept_peer = [this](std::uint64_t of, std::unique_ptr<Lane> lane) {
+      server_->accept_peer(of, std::move(lane));
+    };
+    return transport_.listen_lanes(std::move(where));
+  });
+}
+
 Status Session::listen() {
   LaneListen where;
   where.address = lanes_address(place_.daemon);
   where.credentials = place_.credentials;
   where.token = token_;
+  where.silent_max = manifest_.lease;
   where.options = [this](LaneRole role) { return server_->lane_options(role); };
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     server_->attach(role, std::move(lane));
@@ -221,14 +302,11 @@ Status Session::listen() {
   where.accept_peer = [this](std::uint64_t link, std::unique_ptr<Lane> lane) {
     server_->accept_peer(link, std::move(lane));
   };
-  ECHELON_ASSIGN_OR_RETURN(listener_, transport_.listen_lanes(std::move(where)));
+  ECHELON_ASSIGN_OR_RETURN(auto listener, transport_.listen_lanes(std::move(where)));
+  door_.open(std::move(listener));
   PeerPlace peers;
-  peers.expect = [listening = std::weak_ptr<LaneListener>(listener_)](
-                     const std::string& token, std::uint64_t link, std::chrono::nanoseconds life) {
-    const auto listener = listening.lock();
-    if (listener != nullptr) return listener->expect_peer(token, link, life);
-    return Status::error(Code::kCancelled, Reason::kCancelled, "the session is ending");
-  };
+  peers.expect = [this](const std::string& token, std::uint64_t link,
+                        std::chrono::nanoseconds life) { return expect_peer(token, link, life); };
   peers.connect = [this](const std::string& address, const std::string& token,
                          LaneOptions options) {
     return transport_.connect_lane(
@@ -242,7 +320,7 @@ Status Session::listen() {
 /// What its daemon does not know of it.
 Status Session::say_ready(ControlServer& control) {
   SessionReady ready;
-  ready.address = listener_->address();
+  ready.address = door_.address();
   ready.token = token_;
   ready.pool = pool_->pool->issuer();
   ready.memory_bytes_max = manifest_.memory_bytes_max;
@@ -258,6 +336,8 @@ Status Session::run() {
   SessionServerOptions options;
   options.path = manifest_.path;
   options.lease = manifest_.lease;
+  options.lanes_within = std::max(kLanesPatienceMin, manifest_.lease);
+  options.on_lanes = [this] { door_.close(); };
   options.on_lost = [this](const Status& why) { parent_lost(why); };
   server_ = std::make_unique<SessionServer>(std::move(options), *memory_, parent_hooks(),
                                             connection_.env());
@@ -269,13 +349,15 @@ Status Session::run() {
   node_->add_duties(&duties);
   node_->when_lost([this](const Status& why) { leave_child(connection_.fail(why)); });
   Status status = node_->start([this](std::string_view phase) { connection_.phase(phase); });
+  // Its lanes' threads, and the registrar's, may want the language from here on.
+  presence_.enter();
   if (status.ok()) {
     connection_.phase("listening for its lanes");
     status = listen();
   }
   if (status.ok()) status = say_ready(control);
   if (status.ok()) status = server_->serve(*handler_);
-  listener_.reset();
+  door_.shut();
   node_->close();
   node_->registrar().connect(nullptr);
   server_->close(status.ok()
@@ -285,26 +367,28 @@ Status Session::run() {
   return status;
 }
 
-Status serve_session(ChildConnection& connection, ChildBoot& payload, const SessionPlace& place) {
+Status serve_session(ChildConnection& connection, ChildBoot& payload, const SessionPlace& place,
+                     std::shared_ptr<const embedding::Language> language) {
   connection.phase("reading its manifest");
   // Nothing of the transport has a thread before the first call that talks to somebody, which comes
   // after the node has forked.
   ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport("grpc"));
   ECHELON_ASSIGN_OR_RETURN(const auto bytes, take_manifest(payload));
   ECHELON_ASSIGN_OR_RETURN(SessionManifest manifest, transport->decode_manifest(bytes->bytes()));
-  return Session(connection, std::move(manifest), place, *transport).run();
+  return Session({connection, place, *transport, std::move(language)}, std::move(manifest)).run();
 }
 
 }  // namespace
 
-int run_session(ChildBoot boot, const SessionPlace& place) {
+int run_session(ChildBoot boot, const SessionPlace& place,
+                std::shared_ptr<const embedding::Language> language) {
   SystemEnv env;
   ChildBoot payload;  // what the connection does not take
   payload.path = boot.path;
   payload.payload = std::move(boot.payload);
   auto connection = ChildConnection::open(std::move(boot), env);
   if (!connection.ok()) return 1;
-  const Status status = serve_session(**connection, payload, place);
+  const Status status = serve_session(**connection, payload, place, std::move(language));
   return status.ok() ? 0 : (*connection)->fail(status);
 }
 

@@ -30,10 +30,8 @@ Status make_in_language(const RegisterRequest& request, const embedding::Languag
                         Callable& callable) {
   const bool sub = callable.kind == TaskKind::kSub;
   if (language == nullptr || (sub ? !language->load_sub : !language->load_orch)) {
-    return Status::error(
-        Code::kFailedPrecondition, Reason::kBadArgument,
-        "this tree was started without the language that it is written in; what is "
-        "registered by its name in a library (register_library()) runs in any");
+    return Status::error(Code::kFailedPrecondition, Reason::kBadArgument,
+                         native_refusal(request.name, callable.kind));
   }
   embedding::Shipment shipment;
   shipment.form = request.form;
@@ -61,6 +59,19 @@ TaskKind task_kind(RegisteredKind kind) {
   return kind == RegisteredKind::kOrch   ? TaskKind::kOrch
          : kind == RegisteredKind::kChip ? TaskKind::kChip
                                          : TaskKind::kSub;
+}
+
+bool needs_language(embedding::Form form) {
+  return form == embedding::Form::kImportPath || form == embedding::Form::kPickle;
+}
+
+std::string native_refusal(std::string_view name, TaskKind kind) {
+  const bool orch = kind == TaskKind::kOrch;
+  return fmt::format(
+      "\"{}\" is a function of Python, and this Worker runs C++ alone (runtime \"native\"): say "
+      "runtime=\"python\" in its RemoteWorkerSpec, or write the function as ECHELON_{} in a "
+      "library, then register_library() that and register_{}() its name",
+      name, orch ? "ORCH" : "SUB", orch ? "orch" : "sub");
 }
 
 std::string identity_of(RegisteredKind kind, embedding::Form form, const Digest& payload) {

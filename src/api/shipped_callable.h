@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include <echelon/embedding.h>
 
 #include "api/callables.h"
@@ -11,6 +14,11 @@ namespace echelon::detail {
 
 /// The kind of tasks that run it. REQUIRES: not a library.
 TaskKind task_kind(RegisteredKind kind);
+
+/// Only a language can make a function of it.
+bool needs_language(embedding::Form form);
+/// What is said of such a function where there is none.
+std::string native_refusal(std::string_view name, TaskKind kind);
 
 /// Its name and identity alone: what a Worker needs that only passes it on to its children.
 Callable describe_callable(const RegisterRequest& request);

@@ -54,13 +54,23 @@ Status Status::error(Code code, Reason reason, std::string message) {
   return Status(std::move(info));
 }
 
+namespace {
+
+std::string_view advice_for(int error) {
+  if (error != EMFILE) return {};
+  return "; raise the limit of open files (`ulimit -n`, LimitNOFILE= of a service)";
+}
+
+}  // namespace
+
 Status Status::from_errno(int error, std::string call) {
   const char* name = ::strerrorname_np(error);
   const char* meaning = ::strerrordesc_np(error);
-  return Status::error(
-      code_for_errno(error), Reason::kSystem,
-      name == nullptr ? fmt::format("{}: errno {}", call, error)
-                      : fmt::format("{}: {} ({})", call, name, meaning != nullptr ? meaning : ""));
+  return Status::error(code_for_errno(error), Reason::kSystem,
+                       name == nullptr
+                           ? fmt::format("{}: errno {}", call, error)
+                           : fmt::format("{}: {} ({}){}", call, name,
+                                         meaning != nullptr ? meaning : "", advice_for(error)));
 }
 
 std::string Status::to_string() const {

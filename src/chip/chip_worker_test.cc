@@ -107,10 +107,10 @@ class ChipWorkerTest : public testing::Test {
   }
   std::optional<ErrorInfo> run_chip(const char* kernel, std::vector<TaggedTensor> tensors,
                                     std::vector<ScalarValue> scalars = {}, CallConfig config = {}) {
-    return run(TaskKind::kChip, load(kernel), {tensors, scalars, config});
+    return run(TaskKind::kChip, load(kernel), {tensors, scalars, config, {}});
   }
   std::optional<ErrorInfo> copy(const TensorDesc& to, const TensorDesc& from) {
-    return run(TaskKind::kCopy, {}, {{{to, Tag::kOutput}, {from, Tag::kInput}}, {}, {}});
+    return run(TaskKind::kCopy, {}, {{{to, Tag::kOutput}, {from, Tag::kInput}}, {}, {}, {}});
   }
   static std::string text(const std::optional<ErrorInfo>& failure) {
     return failure ? failure->message : "";

@@ -28,6 +28,8 @@ constexpr const char* kMore =
     "  --allow library     shared objects and chip images: machine code\n"
     "  --allow pickle      Python's pickle, which runs code as it is read\n"
     "  --allow source      code as text; nothing of this version brings any\n"
+    "  --modules a.b,c     Python: modules that import paths and pickles may name; without it, any\n"
+    "                      where pickles are allowed, and else none\n"
     "Allow what you would let those parents run under this user.";
 
 int serve(const DaemonConfig& config) {
@@ -62,6 +64,14 @@ void add_daemon(CLI::App& app, Action& action) {
   command
       ->add_option("--allow", config->allow, "Code that parents may bring: library,pickle,source")
       ->type_name("LIST");
+  command
+      ->add_option("--modules", config->modules,
+                   "Python modules, with those below, that import paths and pickles may name")
+      ->type_name("LIST");
+  command
+      ->add_option("--python", config->python,
+                   "The Python of sessions that run Python; with python -m echelon, that one")
+      ->type_name("PATH");
   command->add_option("--max-sessions", config->sessions_max, "Sessions at once, 1 to 1024")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");

@@ -44,6 +44,11 @@ Status leave_network() {
   return write_file("/proc/self/gid_map", fmt::format("{} {} 1\n", group, group));
 }
 
+/// Its end in host 0.
+std::string cable_of(std::size_t host) {
+  return fmt::format("host{}", host);
+}
+
 Result<UniqueFd> this_namespace() {
   UniqueFd here(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   if (here) return here;
@@ -115,7 +120,7 @@ Status NetworkNamespaces::connect(std::size_t host) {
   ECHELON_ASSIGN_OR_RETURN(RouteSocket remote, RouteSocket::open());
   ECHELON_RETURN_IF_ERROR(move_to(hosts_.front().get()));
   ECHELON_ASSIGN_OR_RETURN(RouteSocket route, RouteSocket::open());
-  const std::string cable = fmt::format("host{}", host);
+  const std::string cable = cable_of(host);
   ECHELON_RETURN_IF_ERROR(route.add_veth(cable, kLink, there.get()));
   ECHELON_RETURN_IF_ERROR(route.join_bridge(cable, kBridge));
   ECHELON_RETURN_IF_ERROR(route.bring_up(cable));
@@ -137,6 +142,12 @@ std::string NetworkNamespaces::address(std::size_t host) const {
 
 int NetworkNamespaces::enter(std::size_t host) const {
   return ::setns(hosts_[host].get(), CLONE_NEWNET) == 0 ? 0 : errno;
+}
+
+Status NetworkNamespaces::set_link(std::size_t host, bool up) const {
+  ECHELON_CHECK(host >= 1 && host < hosts_.size(), host, hosts_.size());
+  ECHELON_ASSIGN_OR_RETURN(RouteSocket route, RouteSocket::open());
+  return up ? route.bring_up(cable_of(host)) : route.take_down(cable_of(host));
 }
 
 }  // namespace echelon::cli

@@ -33,6 +33,8 @@ class NetworkNamespaces {
   std::string address(std::size_t host) const;
   /// Moves a forked child with one thread to a host. Returns 0 or an errno; allocates nothing.
   int enter(std::size_t host) const;
+  /// Takes the cable of a host (1 and up) out, or puts it in again. REQUIRES: called in host 0.
+  Status set_link(std::size_t host, bool up) const;
 
  private:
   NetworkNamespaces() = default;

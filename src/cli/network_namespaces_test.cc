@@ -103,6 +103,26 @@ TEST(NetworkNamespaces, EachHasItsOwnPortsAndLoopback) {
   EXPECT_EQ(code, 0);
 }
 
+TEST(NetworkNamespaces, ALinkThatIsDownCarriesNothingUntilItIsUpAgain) {
+  const int code = in_network([](const NetworkNamespaces& network) {
+    if (network.enter(1) != 0) return 1;
+    const UniqueFd there = listen_at(network.address(1), 7300);
+    if (network.enter(0) != 0 || !network.set_link(1, false).ok()) return 2;
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const sockaddr_in place = at(network.address(1), 7300);
+    const auto connected = [&] {
+      return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&place), sizeof place) == 0;
+    };
+    if (connected() || errno != EINPROGRESS || connected() || errno != EALREADY) return 3;
+    if (!network.set_link(1, true).ok()) return 4;
+    // The kernel tries again by itself.
+    while (!connected() && errno != EISCONN) ::usleep(1000);
+    return 0;
+  });
+  SKIP_WHERE_NOT_PERMITTED(code);
+  EXPECT_EQ(code, 0);
+}
+
 TEST(NetworkNamespaces, WhatListensOutsideIsNotReached) {
   const UniqueFd outside = listen_at("127.0.0.1", 7200);
   ASSERT_TRUE(outside);

@@ -116,13 +116,14 @@ Status RouteSocket::request(std::span<const std::byte> message, std::string_view
   return error.error == 0 ? Status() : Status::from_errno(-error.error, std::string(what));
 }
 
-Status RouteSocket::bring_up(const std::string& link) {
+Status RouteSocket::set_up(const std::string& link, bool up) {
   ifinfomsg info{};
   info.ifi_family = AF_UNSPEC;
-  info.ifi_flags = info.ifi_change = IFF_UP;
+  info.ifi_change = IFF_UP;
+  info.ifi_flags = up ? IFF_UP : 0;
   Message message(RTM_NEWLINK, 0, info);
   message.add(IFLA_IFNAME, link);
-  return request(message.finish(), fmt::format("bring up {}", link));
+  return request(message.finish(), fmt::format("{} {}", up ? "bring up" : "take down", link));
 }
 
 Status RouteSocket::add_address(const std::string& link, std::uint32_t address,

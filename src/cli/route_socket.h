@@ -21,7 +21,9 @@ class RouteSocket {
  public:
   static Result<RouteSocket> open();
 
-  Status bring_up(const std::string& link);
+  Status bring_up(const std::string& link) { return set_up(link, true); }
+  /// Packets of it are lost until it is brought up again.
+  Status take_down(const std::string& link) { return set_up(link, false); }
   /// `address` in host byte order.
   Status add_address(const std::string& link, std::uint32_t address, unsigned prefix_bits);
   Status add_bridge(const std::string& link);
@@ -32,6 +34,7 @@ class RouteSocket {
 
  private:
   explicit RouteSocket(UniqueFd socket) : socket_(std::move(socket)) {}
+  Status set_up(const std::string& link, bool up);
   Status request(std::span<const std::byte> message, std::string_view what);
 
   UniqueFd socket_;

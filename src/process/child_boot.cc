@@ -20,6 +20,7 @@
 #include "base/syscall.h"
 #include "base/unforked.h"
 #include "process/sanitizers.h"
+#include "process/spawn_protocol.h"
 
 namespace echelon {
 namespace {
@@ -132,6 +133,34 @@ Result<ChildBoot> enter_exec_child(std::span<char* const> argv) {
   buffer_by_line();
   set_thread_name(boot.name);
   return boot;
+}
+
+Result<std::optional<ChildBoot>> enter_runner_child() {
+  ECHELON_ASSIGN_OR_RETURN(const UniqueFd socket, own_exec_fd(kRunnerSocketFd));
+  std::vector<std::byte> buffer(kSpawnMessageBytesMax);
+  ECHELON_ASSIGN_OR_RETURN(Message message, receive_message(socket.get(), buffer));
+  if (message.end) return std::optional<ChildBoot>();
+  ECHELON_ASSIGN_OR_RETURN(DownMessage down, decode_down(std::span(buffer).first(message.bytes)));
+  auto* const request = std::get_if<SpawnRequest>(&down);
+  if (request == nullptr || message.fds.size() != kSpawnFdsMax) {
+    return not_started_by_spawner("what came over its socket is no child's birth");
+  }
+  ChildBoot boot;
+  boot.index = request->spec.index;
+  boot.kind = request->spec.kind;
+  boot.uid = request->spec.uid;
+  boot.path = std::move(request->spec.path);
+  boot.name = std::move(request->spec.name);
+  boot.channel = std::move(message.fds[0]);
+  boot.edge = std::move(message.fds[1]);
+  boot.doorbell = std::move(message.fds[2]);
+  boot.payload = std::move(message.fds[3]);
+  boot.spawner_pid = request->expected_parent;
+  reset_signals();
+  ECHELON_RETURN_IF_ERROR(die_with_spawner(boot));
+  buffer_by_line();
+  set_thread_name(boot.name);
+  return std::optional<ChildBoot>(std::move(boot));
 }
 
 void reset_signals() {

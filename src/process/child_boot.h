@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ inline constexpr int kExecChannelFd = 3;
 inline constexpr int kExecEdgeFd = 4;
 inline constexpr int kExecDoorbellFd = 5;
 
+/// Where a runner finds the socket that it waits at (process/warm_runner.h).
+inline constexpr int kRunnerSocketFd = 3;
+
 /// What a spawner puts between argv[0] and ChildSpec::arguments of an exec'd child.
 std::vector<std::string> exec_arguments(const ChildBoot& boot);
 
@@ -54,6 +58,11 @@ Status enter_forked_child(const ChildBoot& boot, int output, int errors);
 /// After exec: reads its own arguments and does the same. Errors: kBadArgument where it was not
 /// started by a spawner; kSpawnerLost; kSystem.
 Result<ChildBoot> enter_exec_child(std::span<char* const> argv);
+
+/// In a runner: waits until it is to be a child, then does the same. nullopt: never, as the spawner
+/// has ended or keeps it no longer. Errors: kBadArgument where no spawner started it; kBadFrame;
+/// kSpawnerLost; kSystem.
+Result<std::optional<ChildBoot>> enter_runner_child();
 
 /// Default dispositions and an empty mask, but SIGINT ignored. For spawners, too.
 void reset_signals();

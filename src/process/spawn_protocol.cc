@@ -76,7 +76,8 @@ Result<std::vector<std::byte>> encode_one(const SpawnRequest& request) {
   }
   MessageWriter out(MessageKind::kSpawn, spec.index);
   out.put(spec.kind);
-  out.put_zeros(3);
+  out.put(static_cast<std::uint8_t>(spec.in_runner));
+  out.put_zeros(2);
   out.put(static_cast<std::int32_t>(request.expected_parent));
   out.put(spec.uid.value);
   out.put_text(spec.path);
@@ -170,7 +171,8 @@ Result<DownMessage> decode_spawn(MessageReader& in) {
   SpawnRequest request;
   request.spec.index = in.index();
   const auto kind = in.get<std::uint8_t>();
-  in.skip(3);
+  const auto in_runner = in.get<std::uint8_t>();
+  in.skip(2);
   request.expected_parent = in.get<std::int32_t>();
   request.spec.uid = Uid{in.get<std::uint64_t>()};
   request.spec.path = in.text();
@@ -183,6 +185,10 @@ Result<DownMessage> decode_spawn(MessageReader& in) {
     return bad(fmt::format("child kind {}", kind));
   }
   request.spec.kind = static_cast<ChildKind>(kind);
+  if (in_runner > 1 || (in_runner == 1 && request.spec.kind != ChildKind::kWorker)) {
+    return bad(fmt::format("a child of kind {} in a runner ({})", kind, in_runner));
+  }
+  request.spec.in_runner = in_runner == 1;
   return DownMessage(std::move(request));
 }
 

@@ -52,6 +52,9 @@ struct SpawnerOptions {
   std::function<int(ChildBoot)> sub_main;
   std::function<int(ChildBoot)> worker_main;
   std::string chip_executable;
+  /// Program and arguments of what next-level Workers that ask for it are made of (WarmRunner), one of
+  /// which is kept ready. Empty: there is none.
+  std::vector<std::string> runner;
   /// The Worker's doorbell segment (borrowed): rung for the keeper after each report. -1: none.
   int doorbell_fd = -1;
   ForkHooks fork_hooks;
@@ -64,6 +67,8 @@ struct ChildSpec {
   std::string path;
   std::string name;
   std::vector<std::string> arguments;  // chips: appended to the command line
+  /// A Worker that is made of SpawnerOptions::runner, not forked.
+  bool in_runner = false;
 };
 
 /// Borrowed; the child gets copies. Close the edge's child end after spawn().
@@ -71,9 +76,12 @@ struct ChildFds {
   int channel = -1;
   int edge = -1;
   int doorbell = -1;
-  /// A memory file that the child reads as it starts; forked children alone. -1: none.
+  /// A memory file that the child reads as it starts; not for chips. -1: none.
   int payload = -1;
 };
+
+/// Of what a runner says that ends before it is anybody's child, in on_output().
+inline constexpr ChildIndex kRunnerIndex{0xFFFF'FFFF};
 
 enum class OutputStream : std::uint8_t { kStdout = 1, kStderr = 2 };
 

@@ -119,7 +119,8 @@ void plan_signals(SpawnPlan& plan) {
 
 }  // namespace
 
-SpawnerLoop::SpawnerLoop(SpawnerBoot boot) : boot_(std::move(boot)) {}
+SpawnerLoop::SpawnerLoop(SpawnerBoot boot)
+    : boot_(std::move(boot)), runner_(boot_.options.runner) {}
 
 Status SpawnerLoop::set_up() {
   reset_signals();
@@ -165,6 +166,7 @@ int SpawnerLoop::run() {
 }
 
 bool SpawnerLoop::step() {
+  runner_.step(env_.now_ns());
   std::vector<pollfd> fds;
   wait_for_events(fds);
   const auto ready = [&](std::size_t at) { return fds[at].revents != 0; };
@@ -201,7 +203,11 @@ void SpawnerLoop::wait_for_events(std::vector<pollfd>& fds) const {
     }
   }
   int timeout_ms = -1;
-  if (const MonotonicNs at = ledger_.next_timer_ns(); at != 0) {
+  MonotonicNs at = ledger_.next_timer_ns();
+  if (const MonotonicNs runner = runner_.next_timer_ns(); runner != 0) {
+    at = at == 0 ? runner : std::min(at, runner);
+  }
+  if (at != 0) {
     SystemEnv clock;
     const MonotonicNs now = clock.now_ns();
     timeout_ms = at <= now ? 0 : static_cast<int>((at - now) / 1'000'000 + 1);
@@ -236,6 +242,7 @@ void SpawnerLoop::handle(DownMessage message, std::vector<UniqueFd> fds) {
     if (const auto pid = ledger_.pid_of(kill->index)) ::kill(*pid, SIGKILL);
   } else if (const auto* end = std::get_if<ShutdownRequest>(&message)) {
     ledger_.begin_end(env_.now_ns(), std::chrono::milliseconds(end->kill_after_ms));
+    runner_.retire();
   }
 }
 
@@ -253,6 +260,7 @@ Status SpawnerLoop::try_make(const SpawnRequest& request, std::vector<UniqueFd> 
         fmt::format("{}: a request with {} descriptors for the spawner with pid {}, which is {}",
                     request.spec.path, fds.size(), request.expected_parent, ::getpid()));
   }
+  if (request.spec.in_runner) return make_in_runner(request, fds);
   ChildBoot boot;
   boot.index = request.spec.index;
   boot.kind = request.spec.kind;
@@ -273,12 +281,25 @@ Status SpawnerLoop::try_make(const SpawnRequest& request, std::vector<UniqueFd> 
                            boot.kind == ChildKind::kChip
                                ? exec_child(boot, out.second.get(), err.second.get())
                                : fork_child(std::move(boot), out.second.get(), err.second.get()));
-  const ChildIndex index = request.spec.index;
+  return announce(request.spec.index, pid, std::move(out.first), std::move(err.first));
+}
+
+Status SpawnerLoop::make_in_runner(const SpawnRequest& request, const std::vector<UniqueFd>& fds) {
+  if (fds.size() != kSpawnFdsMax) {
+    return Status::error(Code::kInternal, Reason::kInternal,
+                         fmt::format("{}: a runner without a payload", request.spec.path));
+  }
+  ECHELON_ASSIGN_OR_RETURN(WarmRunner::Taken taken, runner_.take(request, fds, env_.now_ns()));
+  return announce(request.spec.index, taken.pid, std::move(taken.out), std::move(taken.err));
+}
+
+/// `out` and `err`: the reading ends of what it prints.
+Status SpawnerLoop::announce(ChildIndex index, pid_t pid, UniqueFd out, UniqueFd err) {
   ledger_.made(index, pid);
   no_children_left_ = false;
   Io& io = io_[index];
-  io.out = std::move(out.first);
-  io.err = std::move(err.first);
+  io.out = std::move(out);
+  io.err = std::move(err);
   auto pidfd = pidfd_open(pid);
   if (!pidfd.ok()) {
     // Its Worker could never end it: this child must not be.
@@ -377,6 +398,7 @@ void SpawnerLoop::reap() {
     }
     no_children_left_ = false;
     if (info.si_pid == 0) return;
+    if (reap_runner(info.si_pid)) continue;
     switch (ledger_.ended(info.si_pid)) {
       case SpawnLedger::Ended::kWait:
         return;  // SPAWN-1: flush() announces it first
@@ -389,6 +411,19 @@ void SpawnerLoop::reap() {
     }
     kill_orphans();
   }
+}
+
+/// False: it is another process. Of a runner that ended before it was a child its Worker hears what
+/// it said; the next child that needs one gets a new one, and then says why there is none itself.
+bool SpawnerLoop::reap_runner(pid_t pid) {
+  if (pid != runner_.pid()) return false;
+  ::waitpid(pid, nullptr, 0);
+  const std::string said = runner_.ended(env_.now_ns());
+  if (ledger_.ending()) return true;
+  OutputLines lines(kOutputBytesMax);
+  lines.append(said.empty() ? "it ended, and did not say why\n" : said);
+  pass_on(kRunnerIndex, OutputStream::kStderr, lines, true);
+  return true;
 }
 
 void SpawnerLoop::report_exit(pid_t pid) {
@@ -419,7 +454,8 @@ void SpawnerLoop::report_exit(pid_t pid) {
 
 void SpawnerLoop::kill_orphans() {
   for (const pid_t pid : children_of_this_process()) {
-    if (!ledger_.is_child(pid)) ::kill(pid, SIGKILL);
+    const bool kept = pid == runner_.pid() && !ledger_.ending();
+    if (!kept && !ledger_.is_child(pid)) ::kill(pid, SIGKILL);
   }
 }
 
@@ -461,6 +497,7 @@ void SpawnerLoop::worker_ended() {
   queue_.clear();
   ledger_.announce_all();
   ledger_.begin_end(env_.now_ns(), std::chrono::milliseconds(0));
+  runner_.retire();
   kill_all();
   kill_orphans();
 }

@@ -25,6 +25,7 @@
 #include "process/output_lines.h"
 #include "process/spawn_protocol.h"
 #include "process/spawner.h"
+#include "process/warm_runner.h"
 #include "shm/doorbell.h"
 #include "shm/segment.h"
 
@@ -69,11 +70,14 @@ class SpawnerLoop {
   Status try_make(const SpawnRequest& request, std::vector<UniqueFd> fds);
   Result<pid_t> fork_child(ChildBoot boot, int output, int errors);
   Result<pid_t> exec_child(const ChildBoot& boot, int output, int errors);
+  Status make_in_runner(const SpawnRequest& request, const std::vector<UniqueFd>& fds);
+  Status announce(ChildIndex index, pid_t pid, UniqueFd out, UniqueFd err);
 
   void read_output(ChildIndex index, Io& io, OutputStream stream);
   void pass_on(ChildIndex index, OutputStream stream, OutputLines& lines, bool at_end);
   void reap();
   void report_exit(pid_t pid);
+  bool reap_runner(pid_t pid);
   void kill_orphans();
   void kill_all();
 
@@ -85,6 +89,7 @@ class SpawnerLoop {
   SpawnerBoot boot_;
   SystemEnv env_;
   SpawnLedger ledger_;
+  WarmRunner runner_;
   UniqueFd signals_;
   Segment doorbell_segment_;
   Doorbell doorbell_;

@@ -112,7 +112,8 @@ WithoutLock::~WithoutLock() {
 
 void keep_thread_state() noexcept {
   thread_local bool kept = false;
-  if (std::exchange(kept, true)) return;
+  // A thread that holds the lock has a state of its own that is kept: Python's main thread.
+  if (std::exchange(kept, true) || PyGILState_Check() != 0) return;
   // Never released: the count of those who use the state stays above zero.
   take_lock();
   PyEval_SaveThread();

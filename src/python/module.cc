@@ -18,6 +18,7 @@
 #include "python/refusals.h"
 #include "python/remotes.h"
 #include "python/runs.h"
+#include "python/shipping.h"
 #include "python/tasks.h"
 #include "python/tensors.h"
 #include "python/workers.h"
@@ -60,5 +61,6 @@ NB_MODULE(_core, module) {
   echelon::python::bind_remote_spec(module);
   echelon::python::bind_workers(module);
   echelon::python::bind_benches(module);
+  echelon::python::bind_runner(module);
   echelon::python::explain_refusals(module);
 }

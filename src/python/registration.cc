@@ -17,6 +17,7 @@
 #include "python/failures.h"
 #include "python/given.h"
 #include "python/orchestrators.h"
+#include "python/shipping.h"
 
 namespace echelon::python {
 namespace {
@@ -28,24 +29,21 @@ void remember_source(nb::handle function) {
   nb::module_::import_("echelon._src.sources").attr("remember")(function);
 }
 
-/// Sessions of `echelon daemon` are native: what a task of this function says there.
-embedding::Pack refusal_elsewhere(const char* macro, const char* call) {
-  return [macro, call]() -> embedding::Packed {
-    throw_invalid(fmt::format(
-        "it is a function of Python, and a session of `echelon daemon` runs C++ alone; write it as "
-        "ECHELON_{} in a library, then register_library() that and register_{}() its name",
-        macro, call));
-  };
-}
+/// A function as it is registered before start().
+struct Given {
+  const std::string& name;
+  nb::handle function;
+  std::string path;  // its import path, where that is how it was given
+};
 
 /// What sub and orchestration functions differ in.
 struct SubKind {
   using Handle = SubHandle;
   static constexpr const char* kName = "sub";
-  static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
-    remember_source(function);
+  static Handle inherit(PyWorker& self, const Given& given) {
+    const auto held = self.hold(given.function);
     embedding::Inherited inherited{
-        name, as_sub(self.hold(function)), {}, refusal_elsewhere("SUB", kName)};
+        given.name, as_sub(held), {}, packer(held, given.name, given.path)};
     const WithoutLock without;
     return embedding::inherit_sub(self.get(), std::move(inherited));
   }
@@ -60,10 +58,10 @@ struct SubKind {
 struct OrchKind {
   using Handle = OrchHandle;
   static constexpr const char* kName = "orch";
-  static Handle inherit(PyWorker& self, const std::string& name, nb::handle function) {
-    remember_source(function);
+  static Handle inherit(PyWorker& self, const Given& given) {
+    const auto held = self.hold(given.function);
     embedding::Inherited inherited{
-        name, {}, as_orch(self.hold(function)), refusal_elsewhere("ORCH", kName)};
+        given.name, {}, as_orch(held), packer(held, given.name, given.path)};
     const WithoutLock without;
     return embedding::inherit_orch(self.get(), std::move(inherited));
   }
@@ -141,8 +139,9 @@ nb::object register_function(PyWorker& self, nb::handle given, nb::handle name,
                              nb::handle timeout) {
   const milliseconds patience = timeout_from(timeout);
   nb::object function = nb::borrow(given);
+  std::string text;
   if (nb::isinstance<nb::str>(given)) {
-    const std::string text = text_from(given, "function");
+    text = text_from(given, "function");
     if (self.ships() || text.find(':') == std::string::npos) {
       return register_text<Kind>(self, text, name, patience);
     }
@@ -159,9 +158,11 @@ nb::object register_function(PyWorker& self, nb::handle given, nb::handle name,
   static const nb::handle check_plain = function_of("echelon._src.signatures", "check_plain");
   check_plain(function, fmt::format("register_{}", Kind::kName));
   const std::string called = self.functions().name_for(function, Kind::kName, name);
-  const auto handle = self.ships()
-                          ? ship_function<Kind>(self, function, called, !name.is_none(), patience)
-                          : Kind::inherit(self, called, function);
+  const bool ships = self.ships();
+  if (!ships) remember_source(function);
+  const auto handle =
+      ships ? ship_function<Kind>(self, function, called, !name.is_none(), patience)
+            : Kind::inherit(self, {called, function, text});
   nb::object made = nb::cast(Named<typename Kind::Handle>{handle, called});
   self.functions().add(function, Kind::kName, called, made, handle.ref());
   return made;

@@ -32,6 +32,18 @@ const char* stage_text(Stage stage) {
   return stage == Stage::kCopy ? "copy" : "refuse";
 }
 
+const char* runtime_text(Runtime runtime) {
+  return runtime == Runtime::kPython ? "python" : "native";
+}
+
+Runtime runtime_from(nb::handle given) {
+  const std::string text = text_from(given, "runtime");
+  if (text == "python") return Runtime::kPython;
+  if (text == "native") return Runtime::kNative;
+  throw nb::value_error(
+      fmt::format("runtime: \"python\" or \"native\" was expected, not '{}'", text).c_str());
+}
+
 /// An attribute that is seconds in Python.
 template <Milliseconds RemoteWorkerSpec::*kTime>
 void bind_time(nb::class_<RemoteWorkerSpec>& spec, const char* name, const char* doc) {
@@ -59,7 +71,7 @@ struct Given {
   bool insecure;
   nb::handle connect_timeout, lease, health_deadline, unresponsive_after;
   bool trust_results;
-  nb::handle stage;
+  nb::handle stage, runtime;
   bool direct_copies;
 };
 
@@ -80,6 +92,7 @@ RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   spec.unresponsive_after = milliseconds_from(given.unresponsive_after, "unresponsive_after");
   spec.trust_results = given.trust_results;
   spec.stage = stage_from(given.stage);
+  spec.runtime = runtime_from(given.runtime);
   spec.direct_copies = given.direct_copies;
   return spec;
 }
@@ -92,7 +105,8 @@ constexpr const char* kInitSignature =
     "lease: float | datetime.timedelta = 10.0, "
     "health_deadline: float | datetime.timedelta = 2.0, "
     "unresponsive_after: float | datetime.timedelta = 10.0, trust_results: bool = False, "
-    "stage: typing.Literal['copy', 'refuse'] = 'refuse', direct_copies: bool = True) -> None";
+    "stage: typing.Literal['copy', 'refuse'] = 'refuse', "
+    "runtime: typing.Literal['python', 'native'] = 'python', direct_copies: bool = True) -> None";
 
 void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
   spec.def(
@@ -100,21 +114,23 @@ void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
       [](RemoteWorkerSpec* self, std::string address, std::string name, int level, int sub_workers,
          nb::handle chips, std::size_t memory_bytes_max, std::string lane, nb::handle tls_dir,
          bool insecure, nb::handle connect_timeout, nb::handle lease, nb::handle health_deadline,
-         nb::handle unresponsive_after, bool trust_results, nb::handle stage, bool direct_copies) {
+         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime,
+         bool direct_copies) {
         new (self) RemoteWorkerSpec(
             spec_from(std::move(address), std::move(name),
                       {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir,
                        insecure, connect_timeout, lease, health_deadline, unresponsive_after,
-                       trust_results, stage, direct_copies}));
+                       trust_results, stage, runtime, direct_copies}));
       },
       nb::arg("address"), nb::arg("name"), nb::kw_only(), nb::arg("level") = 3,
       nb::arg("sub_workers") = 0, nb::arg("chips").none() = 0, nb::arg("memory_bytes_max") = 0,
       nb::arg("lane") = "grpc", nb::arg("tls_dir") = "", nb::arg("insecure") = false,
       nb::arg("connect_timeout") = 5.0, nb::arg("lease") = 10.0, nb::arg("health_deadline") = 2.0,
       nb::arg("unresponsive_after") = 10.0, nb::arg("trust_results") = false,
-      nb::arg("stage") = "refuse", nb::arg("direct_copies") = true, nb::sig(kInitSignature),
-      "Checked by Worker.add_remote_worker(); here only types, chips, stage and times, which are "
-      "seconds.");
+      nb::arg("stage") = "refuse", nb::arg("runtime") = "python", nb::arg("direct_copies") = true,
+      nb::sig(kInitSignature),
+      "Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, "
+      "which are seconds.");
 }
 
 void bind_shape_of_worker(nb::class_<RemoteWorkerSpec>& spec) {
@@ -165,6 +181,17 @@ void bind_way_there(nb::class_<RemoteWorkerSpec>& spec) {
               nb::sig("def stage(self, given: typing.Literal['copy', 'refuse'], /) -> None")),
           "What becomes of this host's tensors that are given to this Worker's tasks, where "
           "Orchestrator.submit() is not told.");
+  spec.def_prop_rw(
+      "runtime", [](const RemoteWorkerSpec& self) { return runtime_text(self.runtime); },
+      [](RemoteWorkerSpec& self, nb::handle given) { self.runtime = runtime_from(given); },
+      nb::for_getter(nb::sig("def runtime(self) -> typing.Literal['python', 'native']")),
+      nb::for_setter(
+          nb::sig("def runtime(self, given: typing.Literal['python', 'native'], /) -> None")),
+      "\"python\": functions of Python run there, too; the daemon needs a Python (`python -m "
+      "echelon "
+      "daemon`) and has to allow pickles, or the modules of import paths. \"native\": C++ "
+      "functions "
+      "alone, in processes without Python, which start faster.");
   bind_time<&RemoteWorkerSpec::connect_timeout>(
       spec, "connect_timeout", "Seconds to reach the daemon, and then the session, each.");
   bind_time<&RemoteWorkerSpec::lease>(

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "python/shipping.h"
 
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "python/callables.h"
 #include "python/failures.h"
@@ -31,7 +36,45 @@ std::shared_ptr<HeldObject> load(const embedding::Shipment& shipment) {
   return std::make_shared<HeldObject>(std::move(function));
 }
 
+embedding::Packed pickled(const HeldObject& function, const std::string& name) {
+  static const nb::handle pickle_function = loader("pickle_function");
+  // Handles that were registered before start() are the same on the other host.
+  const nb::object any = nb::cpp_function([](nb::handle) { return true; });
+  const nb::object sealed = pickle_function(nb::handle(function.get()), name, any);
+  Py_buffer buffer;
+  if (PyObject_GetBuffer(sealed.ptr(), &buffer, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  const std::unique_ptr<Py_buffer, void (*)(Py_buffer*)> release(&buffer, PyBuffer_Release);
+  const auto* const bytes = static_cast<const std::byte*>(buffer.buf);
+  return {embedding::Form::kPickle, {bytes, bytes + buffer.len}};
+}
+
+void run_session(const std::vector<std::string>& arguments) {
+  embedding::run_session(arguments, make_language());
+}
+
 }  // namespace
+
+embedding::Pack packer(std::shared_ptr<HeldObject> function, std::string name, std::string path) {
+  return [function = std::move(function), name = std::move(name),
+          path = std::move(path)]() -> embedding::Packed {
+    if (!path.empty()) {
+      const auto* const bytes = reinterpret_cast<const std::byte*>(path.data());
+      return {embedding::Form::kImportPath, {bytes, bytes + path.size()}};
+    }
+    const WithLock lock;
+    try {
+      return pickled(*function, name);
+    } catch (nb::python_error& error) {
+      throw_for_cpp(error);
+    }
+  };
+}
+
+void bind_runner(nb::module_& module) {
+  module.def("_run_session", run_session, nb::arg("arguments"),
+             nb::sig("def _run_session(arguments: list[str]) -> None"),
+             "What echelon._src.runner does. Does not return.");
+}
 
 void add_loaders(embedding::Language& language) {
   language.load_sub = [](const embedding::Shipment& shipment) -> std::function<void(Task&)> {

@@ -25,6 +25,7 @@
 #include "process/payload.h"
 #include "process/spawner.h"
 #include "process/worker_pools.h"
+#include "remote/descriptors.h"
 #include "remote/held_session.h"
 #include "remote/manifest_check.h"
 #include "shm/doorbell.h"
@@ -158,6 +159,7 @@ Status Daemon::State::set_up() {
   spawning.name = "daemon";
   spawning.path = "daemon";
   spawning.worker_main = options.session_main;
+  spawning.runner = options.runner;
   spawning.doorbell_fd = doorbell_segment.fd();
   ECHELON_ASSIGN_OR_RETURN(spawner, Spawner::fork(std::move(spawning)));
   // Signals are the main thread's.
@@ -199,6 +201,7 @@ Result<Daemon::State::Opening> Daemon::State::prepare(const SessionManifest& man
   opening.spec.uid = Uid{env.random_nonzero()};
   opening.spec.path = manifest.path;
   opening.spec.name = manifest.name;
+  opening.spec.in_runner = manifest.runtime == SessionRuntime::kPython;
   LocalEndpointOptions child;
   child.index = opening.spec.index;
   child.kind = opening.spec.kind;
@@ -238,6 +241,7 @@ Status Daemon::State::open(std::uint64_t call, SessionManifest manifest,
   ECHELON_ASSIGN_OR_RETURN(manifest.memory_bytes_max, admit_locked(call, manifest));
   const std::uint64_t number = ++last_number;
   lock.unlock();
+  ECHELON_RETURN_IF_ERROR(check_descriptors(kDescriptorsOfSession));
   ECHELON_ASSIGN_OR_RETURN(Opening opening, prepare(manifest, number));
   const ChildFds fds = opening.fds(doorbell_segment.fd());
   auto session = std::make_shared<HeldSession>(
@@ -359,11 +363,13 @@ void Daemon::State::on_spawn_failed(ChildIndex child, const Status& why) {
 
 void Daemon::State::on_output(ChildIndex child, OutputStream stream, std::string_view text) {
   const auto session = find(child);
+  const std::string of = session != nullptr      ? session->endpoint().path()
+                         : child == kRunnerIndex ? "runner that was kept ready"
+                                                 : "?";
   std::string marked;
   while (!text.empty()) {
     const std::size_t line = std::min(text.find('\n'), text.size() - 1) + 1;
-    marked += fmt::format("[{}] {}", session != nullptr ? session->endpoint().path() : "?",
-                          text.substr(0, line));
+    marked += fmt::format("[{}] {}", of, text.substr(0, line));
     text.remove_prefix(line);
   }
   print(stream, marked);
@@ -377,7 +383,12 @@ void Daemon::State::on_lost(const Status& why) {
     const std::lock_guard lock(mutex);
     for (const auto& [call, session] : sessions) all.push_back(session);
   }
-  for (const auto& session : all) session->endpoint().note_spawner_lost(why);
+  // What a session's parent hears is of the session, not of a process that is in no tree.
+  ErrorInfo info = why.info();
+  info.path.clear();
+  info.pid = 0;
+  info.message = "its daemon: " + info.message;
+  for (const auto& session : all) session->endpoint().note_spawner_lost(Status(info));
   if (options.on_lost) options.on_lost(why);
 }
 
@@ -479,6 +490,10 @@ std::size_t Daemon::session_count() const {
 
 pid_t Daemon::spawner_pid() const {
   return state_->spawner->pid();
+}
+
+void Daemon::warn(std::string_view line) {
+  state_->log(fmt::format("WARNING: {}", line));
 }
 
 void Daemon::log(std::string_view line) {

@@ -36,6 +36,10 @@ struct DaemonOptions {
   /// What a session's process runs, in a fork of the spawner. It opens its ChildConnection, takes
   /// the manifest (remote/session_boot.h), announces where its lanes listen, and says ready.
   std::function<int(ChildBoot)> session_main;
+  /// Program and arguments of a process that becomes a session whose runtime is Python: waits at
+  /// kRunnerSocketFd (enter_runner_child()), then does what session_main does. Empty: there is
+  /// none, and `rules` says so.
+  std::vector<std::string> runner;
   /// The wire form that session_main reads: a transport's encode_manifest(), which may be loaded
   /// after start().
   std::function<std::vector<std::byte>(const SessionManifest&)> encode_manifest;
@@ -59,6 +63,7 @@ class Daemon final : public DaemonHooks {
                       std::shared_ptr<SessionTicket> ticket) override;
   void close_session(std::uint64_t call, std::string_view why) override;
   bool serving() const override;
+  void warn(std::string_view line) override;
 
   /// Sessions that are not gone.
   std::size_t session_count() const;

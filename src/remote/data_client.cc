@@ -271,7 +271,19 @@ void DataClient::on_message(std::span<const std::byte> bytes) {
   if (!taken.ok()) fail_locked(taken);
 }
 
+void DataClient::on_parts(LaneSegments parts) {
+  if (!failed_.ok()) return;
+  const auto piece = decode_piece(parts);
+  if (!piece || (piece->ok() && (*piece)->kind != DataKind::kReadData)) {
+    return LaneEvents::on_parts(parts);
+  }
+  const Status taken = piece->ok() ? take_read_locked(**piece, parts.subspan(1)) : piece->status();
+  if (!taken.ok()) fail_locked(taken);
+}
+
 Status DataClient::take_locked(const DataMessage& message) {
+  ECHELON_ASSIGN_OR_RETURN(const bool stopped, take_stopped_locked(message));
+  if (stopped) return {};
   switch (message.kind) {
     case DataKind::kAllocated:
       return take_allocated_locked(message);
@@ -352,20 +364,22 @@ void DataClient::abandon_locked(const Transfer& transfer) {
   message.offset = transfer.moved;
 }
 
-Status DataClient::take_read_locked(const DataMessage& message) {
+/// `more`: bytes that follow those of the message.
+Status DataClient::take_read_locked(const DataMessage& message, LaneSegments more) {
   ECHELON_ASSIGN_OR_RETURN(Transfer* const transfer, transfer_locked(message, false));
   if (message.failed()) {
     Status bad;
     end_locked(transfer, error_in(message.bytes, bad));
     return bad;
   }
-  const std::uint64_t bytes = message.bytes.size();
+  std::uint64_t bytes = message.bytes.size();
+  for (const auto part : more) bytes += part.size();
   const std::uint64_t left = transfer->total - transfer->moved;
   if (message.offset != transfer->moved || bytes > left || message.last() != (bytes == left)) {
     return bad_message(fmt::format("{} bytes from byte {} where {} of {} have come", bytes,
                                    message.offset, transfer->moved, transfer->total));
   }
-  scatter_range(transfer->copy.local, message.offset, message.bytes, transfer->copy.at);
+  scatter_parts(transfer->copy.local, message.offset, message.bytes, more, transfer->copy.at);
   transfer->moved += bytes;
   bytes_in_.fetch_add(bytes, std::memory_order_relaxed);
   if (message.last()) end_locked(transfer, Status());
@@ -442,6 +456,8 @@ void DataClient::close(const Status& why) {
   const std::lock_guard lock(mutex_);
   fail_locked(why);
   transfers_.clear();
+  stopped_.clear();
+  fences_any_.store(false, std::memory_order_relaxed);
   small_.clear();
   uploads_.clear();
   for (const auto& [request, asked] : allocating_) allocations_.push_back({asked.token, why});

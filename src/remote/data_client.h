@@ -22,6 +22,7 @@
 
 #include <echelon/dtype.h>
 
+#include "base/env.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "engine/endpoint.h"
@@ -37,7 +38,8 @@ struct RemoteCopy {
   TaskId task;
   TensorDesc remote;
   TensorDesc local;
-  std::byte* at = nullptr;  // the local one's first element
+  std::byte* at = nullptr;      // the local one's first element
+  MonotonicNs deadline_ns = 0;  // 0: none
   bool to_session = false;
 };
 
@@ -50,6 +52,15 @@ class DataClient final : private LaneEvents {
   void start_copy(const RemoteCopy& copy);
   /// True: no byte of it was moved, and none will be.
   bool try_recall(TaskId task);
+  /// Ends a copy with `why` and how far it had got. What is on its way to the session's tensor may
+  /// still be written there: is_fenced() until it has been. Nothing is written here any more.
+  void stop(TaskId task, const Status& why);
+  /// Ends those whose deadline has passed. True if there were any.
+  bool stop_late(MonotonicNs now);
+  /// Whether any buffer is fenced. Cheap.
+  bool has_fences() const { return fences_any_.load(std::memory_order_relaxed); }
+  /// What was sent of a copy that was stopped may still be written to it.
+  bool is_fenced(BufferId buffer) const;
   /// Copies that have ended since the last call; their order is that in which they ended.
   void take_ended(std::vector<std::pair<TaskId, Status>>& into);
 
@@ -123,6 +134,7 @@ class DataClient final : private LaneEvents {
   };
 
   void on_message(std::span<const std::byte> message) override;
+  void on_parts(LaneSegments parts) override;
   void on_down(const Status& why) override;
 
   bool pump_locked();
@@ -134,11 +146,13 @@ class DataClient final : private LaneEvents {
   Status take_locked(const DataMessage& message);
   Status take_allocated_locked(const DataMessage& message);
   Status take_written_locked(const DataMessage& message);
-  Status take_read_locked(const DataMessage& message);
+  Status take_read_locked(const DataMessage& message, LaneSegments more = {});
   Status take_held_locked(const DataMessage& message);
   Status take_of_peers_locked(const DataMessage& message);
   Result<Transfer*> transfer_locked(const DataMessage& message, bool to_session);
   void abandon_locked(const Transfer& transfer);
+  void stop_locked(Transfer& transfer, const Status& why);
+  Result<bool> take_stopped_locked(const DataMessage& message);
   void end_locked(Transfer* transfer, Status status);
   void fail_locked(const Status& why);
   void note_waiting_locked();
@@ -148,6 +162,7 @@ class DataClient final : private LaneEvents {
   std::atomic<bool> ended_any_{false};
   std::atomic<bool> allocated_any_{false};
   std::atomic<bool> broken_{false};  // failed_ is set
+  std::atomic<bool> fences_any_{false};
   std::atomic<std::uint64_t> bytes_out_{0};
   std::atomic<std::uint64_t> bytes_in_{0};
 
@@ -160,6 +175,12 @@ class DataClient final : private LaneEvents {
   std::vector<std::pair<Ordered, Status>> orders_ended_;
   std::vector<Transfer> transfers_;  // in the order of their start
   std::size_t turn_ = 0;             // whose piece is next
+  /// Stopped while under way, and not answered yet: by request.
+  struct Stopped {
+    BufferId buffer;
+    bool to_session = false;
+  };
+  std::map<std::uint64_t, Stopped> stopped_;
   std::vector<std::pair<TaskId, Status>> ended_;
   std::map<std::uint64_t, Asked> allocating_;  // by request
   std::vector<RemoteEndpoint::Allocation> allocations_;

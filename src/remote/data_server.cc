@@ -8,6 +8,7 @@
 
 #include "base/error_codec.h"
 #include "remote/dense_range.h"
+#include "remote/lane_words.h"
 #include "remote/peer_links.h"
 
 namespace echelon {
@@ -38,7 +39,7 @@ bool DataServer::pump() {
 }
 
 void DataServer::on_down(const Status& why) {
-  if (failed_.ok()) failed_ = why;
+  if (failed_.ok()) failed_ = lane_down(LaneRole::kData, why);
 }
 
 void DataServer::on_message(std::span<const std::byte> bytes) {
@@ -55,6 +56,15 @@ void DataServer::take_peer_answers() {
   for (const PeerLinks::Answer& one : peers_->take_answers()) {
     answer(one.kind, one.request, one.status);
   }
+}
+
+void DataServer::on_parts(LaneSegments parts) {
+  if (!failed_.ok()) return;
+  const auto piece = decode_piece(parts);
+  if (!piece || (piece->ok() && (*piece)->kind != DataKind::kWrite)) {
+    return LaneEvents::on_parts(parts);
+  }
+  failed_ = piece->ok() ? write(**piece, parts.subspan(1)) : piece->status();
 }
 
 Status DataServer::take(const DataMessage& message) {
@@ -75,6 +85,9 @@ Status DataServer::take(const DataMessage& message) {
       return write(message);
     case DataKind::kRead:
       return start_read(message);
+    case DataKind::kStop:
+      stop_read(message);
+      return {};
     case DataKind::kPayload:
       return add_payload(message);
     default:
@@ -135,11 +148,12 @@ Status DataServer::refuse_rest(const DataMessage& message, DataKind kind, const 
   return {};
 }
 
-Status DataServer::write(const DataMessage& message) {
+/// `more`: bytes that follow those of the message.
+Status DataServer::write(const DataMessage& message, LaneSegments more) {
   if (in_refused(message)) return {};
   const auto at = memory_.open(message.tensor, Access::kWrite);
   if (!at.ok()) return refuse_rest(message, DataKind::kWritten, at.status());
-  scatter_range(message.tensor, message.offset, message.bytes, *at);
+  scatter_parts(message.tensor, message.offset, message.bytes, more, *at);
   if (message.last()) answer(DataKind::kWritten, message.request, Status());
   return {};
 }
@@ -209,6 +223,14 @@ Status DataServer::start_read(const DataMessage& message) {
   reads_.push_back(
       {message.request, message.tensor, message.offset, message.offset + message.length});
   return {};
+}
+
+// One that is not here has ended: its last piece is on its way.
+void DataServer::stop_read(const DataMessage& message) {
+  const auto one = [&](const Read& read) { return read.request == message.request; };
+  if (std::erase_if(reads_, one) == 0) return;
+  answer(DataKind::kReadData, message.request,
+         Status::error(Code::kCancelled, Reason::kCancelled, "the read was stopped on request"));
 }
 
 /// True if there was room for all of this round.

@@ -64,12 +64,14 @@ class DataServer final : private LaneEvents {
   };
 
   void on_message(std::span<const std::byte> message) override;
+  void on_parts(LaneSegments parts) override;
   void on_down(const Status& why) override;
 
   Status take(const DataMessage& message);
   void allocate(const DataMessage& message);
-  Status write(const DataMessage& message);
+  Status write(const DataMessage& message, LaneSegments more = {});
   Status start_read(const DataMessage& message);
+  void stop_read(const DataMessage& message);
   Status add_payload(const DataMessage& message);
   Status refuse_rest(const DataMessage& message, DataKind answer, const Status& why);
   bool in_refused(const DataMessage& message);

@@ -70,4 +70,14 @@ void scatter_range(const TensorDesc& desc, std::uint64_t offset, std::span<const
   });
 }
 
+void scatter_parts(const TensorDesc& desc, std::uint64_t offset, std::span<const std::byte> first,
+                   std::span<const std::span<const std::byte>> more, std::byte* to) {
+  scatter_range(desc, offset, first, to);
+  offset += first.size();
+  for (const auto part : more) {
+    scatter_range(desc, offset, part, to);
+    offset += part.size();
+  }
+}
+
 }  // namespace echelon

@@ -21,5 +21,8 @@ void gather_range(const TensorDesc& desc, const std::byte* from, std::uint64_t o
 /// The other way.
 void scatter_range(const TensorDesc& desc, std::uint64_t offset, std::span<const std::byte> dense,
                    std::byte* to);
+/// scatter_range() of bytes that come in parts, `first` before all of `more`.
+void scatter_parts(const TensorDesc& desc, std::uint64_t offset, std::span<const std::byte> first,
+                   std::span<const std::span<const std::byte>> more, std::byte* to);
 
 }  // namespace echelon

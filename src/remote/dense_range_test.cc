@@ -55,6 +55,19 @@ TEST(DenseRangeTest, PartsScatteredInTurnAreTheWhole) {
   }
 }
 
+TEST(DenseRangeTest, PartsOfOnePieceAreThatPiece) {
+  const TensorDesc desc = with_gaps();
+  const auto dense = counted(desc.payload_bytes());
+  const std::span<const std::byte> piece = std::span(dense).subspan(5, 61);
+  std::vector<std::byte> expected(desc.span_bytes());
+  scatter_range(desc, 5, piece, expected.data());
+  std::vector<std::byte> memory(desc.span_bytes());
+  const std::vector<std::span<const std::byte>> more = {piece.subspan(7, 1), piece.subspan(8, 40),
+                                                        piece.subspan(48)};
+  scatter_parts(desc, 5, piece.first(7), more, memory.data());
+  EXPECT_EQ(memory, expected);
+}
+
 TEST(DenseRangeTest, NothingOfAnEmptyTensorIsTouched) {
   TensorDesc desc = with_gaps();
   desc.extent[1] = 0;

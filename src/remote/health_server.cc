@@ -8,6 +8,7 @@
 
 #include "base/error_codec.h"
 #include "remote/manifest.h"
+#include "remote/manifest_check.h"
 
 namespace echelon {
 
@@ -62,7 +63,7 @@ Status HealthServer::take(const LaneFrame& frame) {
     Status bad;
     return error_in(frame.body, bad);
   }
-  if (frame.kind == FrameKind::kPing && frame.remaining_ns != 0) lease_ns_ = frame.remaining_ns;
+  if (frame.kind == FrameKind::kPing) ECHELON_RETURN_IF_ERROR(renew(frame.remaining_ns));
   FrameHeader header;
   header.bytes = static_cast<std::uint32_t>(frame.body.size());
   header.kind = frame.kind;
@@ -70,6 +71,22 @@ Status HealthServer::take(const LaneFrame& frame) {
   header.slot = frame.slot;
   header.deadline = deadline_of(frame.remaining_ns, env_.now_ns());
   return protocol_.handle(header, frame.body, *this);
+}
+
+// For ever is a session that no death of its parent's host ends.
+Status HealthServer::renew(std::uint64_t lease_ns) {
+  if (lease_ns == 0) return {};  // as before
+  const auto bound = [](std::chrono::nanoseconds time) {
+    return static_cast<std::uint64_t>(time.count());
+  };
+  if (lease_ns < bound(kSessionPatienceMin) || lease_ns > bound(kSessionPatienceMax)) {
+    return bad_message(fmt::format("a lease of {:g} s; {:g} s to {:g} s are allowed",
+                                   static_cast<double>(lease_ns) / 1e9,
+                                   std::chrono::duration<double>(kSessionPatienceMin).count(),
+                                   std::chrono::duration<double>(kSessionPatienceMax).count()));
+  }
+  lease_ns_ = lease_ns;
+  return {};
 }
 
 Status HealthServer::greet(std::span<const std::byte> body) {

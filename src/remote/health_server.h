@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "process/control_server.h"
 #include "remote/lane.h"
+#include "remote/lane_words.h"
 #include "remote/wire.h"
 
 namespace echelon {
@@ -40,10 +41,11 @@ class HealthServer final : private LaneEvents, private ControlReplies {
 
  private:
   void on_message(std::span<const std::byte> message) override;
-  void on_down(const Status& why) override { fail(why); }
+  void on_down(const Status& why) override { fail(lane_down(LaneRole::kHealth, why)); }
   void reply(FrameKind kind, std::uint64_t token, std::span<const std::byte> body) override;
   Status take(const LaneFrame& frame);
   Status greet(std::span<const std::byte> body);
+  Status renew(std::uint64_t lease_ns);
   void fail(const Status& why);
 
   ControlProtocol protocol_;

@@ -56,6 +56,9 @@ class LaneEvents {
  public:
   /// The view is valid during the call.
   virtual void on_message(std::span<const std::byte> message) = 0;
+  /// A large message in the parts in which it came, none of them empty; the views are valid during
+  /// the call. Joins them for on_message(); who can do without that copy overrides it.
+  virtual void on_parts(LaneSegments parts);
   /// Once, after the last message. `why` says who closed it and with what words, or what broke.
   virtual void on_down(const Status& why) = 0;
 

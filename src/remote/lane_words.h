@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "remote/lane.h"
 
 namespace echelon {
 
@@ -13,5 +14,7 @@ Status lane_closed_here(const Status& why);
 Status lane_closed_by_peer(const Status& why);
 /// The other end is gone without a word: its process ended, or it destroyed its lane.
 Status lane_peer_gone();
+/// For whoever has more lanes than this one: says which is down, where it ended by itself.
+Status lane_down(LaneRole role, const Status& why);
 
 }  // namespace echelon

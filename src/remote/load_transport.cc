@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -46,27 +48,53 @@ Result<fs::path> find_transport(std::string_view name) {
   }
   return Status::error(
       Code::kNotFound, Reason::kSystem,
-      fmt::format(
-          "there is no transport \"{}\": no {} in {}; it is built and installed with the "
-          "library where gRPC is (libgrpc++-dev); $ECHELON_TRANSPORT_PATH may name its folder",
-          name, file, fmt::join(looked_in, ", ")));
+      fmt::format("there is no transport \"{}\": no {} in {}; it is built and installed with the "
+                  "library where {} is; $ECHELON_TRANSPORT_PATH may name its folder",
+                  name, file, fmt::join(looked_in, ", "),
+                  name == "ucx" ? "UCX (libucx-dev)" : "gRPC (libgrpc++-dev)"));
 }
 
-using Loaded = std::map<std::string, RemoteTransport*, std::less<>>;
+/// What a library that is loaded does to signals is undone: UCX takes crashes for itself.
+class SignalHandlersKept {
+ public:
+  SignalHandlersKept() {
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], nullptr, &before_[i]);
+    }
+  }
+  ~SignalHandlersKept() {
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], &before_[i], nullptr);
+    }
+  }
+  SignalHandlersKept(const SignalHandlersKept&) = delete;
+  SignalHandlersKept& operator=(const SignalHandlersKept&) = delete;
 
-Result<RemoteTransport*> open_transport(std::string_view name) {
+ private:
+  static constexpr std::array kSignals = {SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV};
+  std::array<struct sigaction, kSignals.size()> before_{};
+};
+
+template <class Transport>
+struct Loaded {
+  std::mutex mutex;
+  std::map<std::string, Transport*, std::less<>> by_name;  // guarded by mutex
+};
+
+template <class Transport>
+Result<Transport*> open_transport(std::string_view name, const char* symbol) {
   ECHELON_ASSIGN_OR_RETURN(const fs::path file, find_transport(name));
+  const SignalHandlersKept kept;
   void* const library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const words = ::dlerror();
     return unloadable(file, words != nullptr ? words : "the loader does not say why");
   }
-  const auto entry =
-      reinterpret_cast<RemoteTransportEntry>(::dlsym(library, kRemoteTransportSymbol));
+  const auto entry = reinterpret_cast<Transport* (*)(const char*)>(::dlsym(library, symbol));
   if (entry == nullptr) {
-    return unloadable(file, fmt::format("it does not export {}", kRemoteTransportSymbol));
+    return unloadable(file, fmt::format("it does not export {}", symbol));
   }
-  RemoteTransport* const transport = entry(std::string(build_id()).c_str());
+  Transport* const transport = entry(std::string(build_id()).c_str());
   if (transport == nullptr) {
     return unloadable(file,
                       "it is of another build than the library that loads it: install both "
@@ -75,16 +103,28 @@ Result<RemoteTransport*> open_transport(std::string_view name) {
   return transport;
 }
 
+template <class Transport>
+Result<Transport*> load_once(std::string_view name, const char* symbol) {
+  // Never unloaded, as its threads go on.
+  static auto& loaded = *std::make_unique<Loaded<Transport>>().release();
+  const std::lock_guard lock(loaded.mutex);
+  if (const auto found = loaded.by_name.find(name); found != loaded.by_name.end()) {
+    return found->second;
+  }
+  ECHELON_ASSIGN_OR_RETURN(Transport* const transport, open_transport<Transport>(name, symbol));
+  loaded.by_name.emplace(name, transport);
+  return transport;
+}
+
 }  // namespace
 
 Result<RemoteTransport*> load_transport(std::string_view name) {
-  // Never unloaded, as its threads go on.
-  static auto& loaded = *std::make_unique<Loaded>().release();
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  if (const auto found = loaded.find(name); found != loaded.end()) return found->second;
-  ECHELON_ASSIGN_OR_RETURN(RemoteTransport* const transport, open_transport(name));
-  loaded.emplace(name, transport);
+  return load_once<RemoteTransport>(name, kRemoteTransportSymbol);
+}
+
+Result<LaneTransport*> load_lanes(std::string_view name) {
+  if (name != "grpc") return load_once<LaneTransport>(name, kLaneTransportSymbol);
+  ECHELON_ASSIGN_OR_RETURN(RemoteTransport* const transport, load_transport(name));
   return transport;
 }
 

@@ -39,6 +39,18 @@ class RemoteCopyTest : public testing::TestWithParam<const char*> {
     return rig.done[id].status;
   }
 
+  /// The session, the tensor of a copy that was stopped, and the lane go on.
+  void expect_serving(const TensorDesc& there, const TensorDesc& from) {
+    const Status again = copy(there, from);
+    EXPECT_TRUE(again.ok()) << again.to_string();
+    EXPECT_TRUE(bytes_of(rig.memory(), there) == bytes_of(rig.local(), from));
+    rig.send(99, TestTask::kEmpty);
+    EXPECT_TRUE(rig.wait_for(99));
+    EXPECT_TRUE(rig.done[99].status.ok());
+    EXPECT_EQ(rig.gone, 0);
+    EXPECT_EQ(rig.lost.load(), 0);
+  }
+
   const std::string lanes = SessionRig::lanes_of_all = GetParam();
   SessionRig rig;
 
@@ -46,7 +58,7 @@ class RemoteCopyTest : public testing::TestWithParam<const char*> {
   std::uint64_t next_ = 100;
 };
 
-INSTANTIATE_TEST_SUITE_P(Lanes, RemoteCopyTest, testing::Values("sim", "grpc"),
+INSTANTIATE_TEST_SUITE_P(Lanes, RemoteCopyTest, testing::ValuesIn(lanes_to_test()),
                          [](const auto& of) { return std::string(of.param); });
 
 TEST_P(RemoteCopyTest, WhatIsAllocatedThereIsNamedHere) {
@@ -196,6 +208,50 @@ TEST_P(RemoteCopyTest, ALaneThatBreaksInATransferFailsIt) {
   EXPECT_EQ(rig.endpoint().counters().completed, 0u);
 }
 
+// --- copies that are stopped ---------------------------------------------------------------------
+
+/// More than one round of the driver's moves.
+constexpr std::int64_t kLongBytes = 40 << 20;
+
+TEST_P(RemoteCopyTest, ACopyToItThatIsCancelledEndsAlone) {
+  const TensorDesc from = local({kLongBytes});
+  const TensorDesc there = rig.allocate({kLongBytes}).value();
+  rig.copy(1, there, from);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().bytes_out != 0; }));
+  rig.endpoint().request_cancel(TaskId{1});
+  ASSERT_TRUE(rig.wait_for(1));
+  EXPECT_EQ(rig.done[1].status.code(), Code::kCancelled);
+  EXPECT_THAT(rig.done[1].status.info().message, HasSubstr("of 41943040 bytes sent"));
+  EXPECT_LT(rig.endpoint().counters().bytes_out, static_cast<std::uint64_t>(kLongBytes));
+  expect_serving(there, from);
+}
+
+TEST_P(RemoteCopyTest, ACopyFromItThatIsCancelledEndsAlone) {
+  const TensorDesc there = rig.allocate({kLongBytes}).value();
+  const TensorDesc into = local({kLongBytes});
+  rig.copy(1, into, there);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().bytes_in != 0; }));
+  rig.endpoint().request_cancel(TaskId{1});
+  ASSERT_TRUE(rig.wait_for(1));
+  EXPECT_EQ(rig.done[1].status.code(), Code::kCancelled);
+  EXPECT_THAT(rig.done[1].status.info().message, HasSubstr("of 41943040 bytes received"));
+  const auto left = bytes_of(rig.local(), into);
+  expect_serving(there, local({kLongBytes}));
+  EXPECT_EQ(bytes_of(rig.local(), into), left) << "nothing is written here once it has ended";
+}
+
+TEST_P(RemoteCopyTest, ACopyWhoseDeadlinePassesIsStoppedWithThat) {
+  const TensorDesc from = local({kLongBytes});
+  const TensorDesc there = rig.allocate({kLongBytes}).value();
+  rig.copy(1, there, from, rig.env.now_ns() + 3'600'000'000'000);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().bytes_out != 0; }));
+  rig.endpoint().tick(rig.env.now_ns() + 3'700'000'000'000);
+  ASSERT_TRUE(rig.wait_for(1));
+  EXPECT_EQ(rig.done[1].status.reason(), Reason::kDeadline);
+  EXPECT_THAT(rig.done[1].status.info().message, HasSubstr("stopped when its deadline passed"));
+  expect_serving(there, from);
+}
+
 TEST_P(RemoteCopyTest, AnAllocationThatDiesWithItsSessionFails) {
   rig.freeze();
   const std::array<std::int64_t, 1> shape = {8};
@@ -206,6 +262,83 @@ TEST_P(RemoteCopyTest, AnAllocationThatDiesWithItsSessionFails) {
   ASSERT_EQ(taken.size(), 1u);
   EXPECT_EQ(taken[0].token, 3u);
   EXPECT_EQ(taken[0].tensor.status().reason(), Reason::kChildDied);
+}
+
+// --- as the session sees it ----------------------------------------------------------------------
+
+/// What has come over a lane, by a session that answers when it likes.
+struct Heard final : LaneEvents {
+  void on_message(std::span<const std::byte> bytes) override {
+    messages.emplace_back(bytes.begin(), bytes.end());
+  }
+  void on_down(const Status&) override {}
+  std::vector<std::vector<std::byte>> messages;
+};
+
+TEST(StoppedCopyTest, ATaskOfItsTensorWaitsForWhatIsOnItsWayAndOthersDoNot) {
+  SessionRig::lanes_of_all = "sim";
+  SessionRig::Options options;
+  options.serve = false;
+  SessionRig rig(options);
+  constexpr std::int64_t kBytes = 40 << 20;
+  const std::array<std::int64_t, 1> shape = {kBytes};
+  const TensorDesc from = rig.local().allocate(shape, DType::kUInt8, true).value();
+  const TensorDesc there = make_contiguous(kSessionPool, BufferId::make(1, 1), kSessionPool,
+                                           DType::kUInt8, shape, Access::kReadWrite);
+  rig.copy(1, there, from);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().bytes_out != 0; }));
+  rig.endpoint().request_cancel(TaskId{1});
+  ASSERT_TRUE(rig.wait_for(1));
+  ASSERT_EQ(rig.try_send(2, TestTask::kReadTensor, test_body(there, Tag::kInput)),
+            DispatchResult::kSent);
+  ASSERT_EQ(rig.try_send(3, TestTask::kEmpty, test_body()), DispatchResult::kSent);
+  Heard tasks, data;
+  const auto tasks_heard = [&] {
+    rig.peer(LaneRole::kTask).poll(tasks);
+    return tasks.messages.size();
+  };
+  ASSERT_TRUE(rig.pump_until([&] { return tasks_heard() == 1; }));
+  LaneFrame frame;
+  ASSERT_TRUE(LaneFrameReader(tasks.messages[0]).next(frame));
+  EXPECT_EQ(frame.task, 3u);
+  EXPECT_EQ(rig.endpoint().progress(TaskId{2}), Progress::kQueued);
+  // The write is ended in order, is answered, and then the task may see its tensor.
+  DataMessage last;
+  ASSERT_TRUE(rig.pump_until([&] {
+    rig.peer(LaneRole::kData).poll(data);
+    if (!data.messages.empty()) last = decode_data(data.messages.back()).value();
+    return last.last();
+  }));
+  EXPECT_TRUE(last.bytes.empty());
+  EXPECT_EQ(tasks_heard(), 1u);
+  DataMessage written;
+  written.kind = DataKind::kWritten;
+  written.request = last.request;
+  ASSERT_EQ(send_data(rig.peer(LaneRole::kData), written), LaneSend::kSent);
+  ASSERT_TRUE(rig.pump_until([&] { return tasks_heard() == 2; }));
+  EXPECT_EQ(rig.gone, 0);
+}
+
+TEST(StoppedCopyTest, AnotherAnswerThanThatOfACopyThatWasStoppedIsRefused) {
+  SessionRig::lanes_of_all = "sim";
+  SessionRig::Options options;
+  options.serve = false;
+  SessionRig rig(options);
+  const std::array<std::int64_t, 1> shape = {40 << 20};
+  const TensorDesc from = rig.local().allocate(shape, DType::kUInt8, true).value();
+  rig.copy(1,
+           make_contiguous(kSessionPool, BufferId::make(1, 1), kSessionPool, DType::kUInt8, shape,
+                           Access::kReadWrite),
+           from);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().bytes_out != 0; }));
+  rig.endpoint().request_cancel(TaskId{1});
+  DataMessage read;
+  read.kind = DataKind::kReadData;
+  read.request = 1;
+  read.flags = kDataLast;
+  ASSERT_EQ(send_data(rig.peer(LaneRole::kData), read), LaneSend::kSent);
+  ASSERT_TRUE(rig.pump_until([&] { return rig.gone == 1; }));
+  EXPECT_THAT(rig.why.info().message, HasSubstr("a transfer of another kind"));
 }
 
 }  // namespace

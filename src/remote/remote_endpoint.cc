@@ -170,15 +170,24 @@ bool RemoteEndpoint::State::start_transfer(const Dispatch& task) {
     if (!begun.ok()) fail_here(task.task, begun);
     return begun.ok();
   }
-  const auto copy = transfer_of(task.task);
+  auto copy = transfer_of(task.task);
   const bool late = task.deadline_ns != 0 && task.deadline_ns <= env.now_ns();
   if (!copy.ok() || late) {
     fail_here(task.task, copy.ok() ? too_late() : copy.status());
     return false;
   }
+  copy->deadline_ns = task.deadline_ns;
   append(task).where = Where::kCopying;
   data.start_copy(*copy);
   return true;
+}
+
+/// What is left of a copy that was stopped may still be written to one of its tensors.
+bool RemoteEndpoint::State::is_fenced(const Entry& entry) {
+  if (entry.where != Where::kHere || !decode_task_body(entry.body, copy_body).ok()) return false;
+  return std::any_of(copy_body.tensors.begin(), copy_body.tensors.end(), [this](const auto& one) {
+    return one.desc.issuer == pool && data.is_fenced(one.desc.buffer);
+  });
 }
 
 void RemoteEndpoint::State::flush() {
@@ -198,6 +207,7 @@ bool RemoteEndpoint::State::flush_batch() {
   for (std::uint32_t i = 0; i < count && frames < kFramesMax; ++i) {
     Entry& entry = entries[order[i]];
     if (entry.where != Where::kHere && entry.where != Where::kSending) continue;
+    if (data.has_fences() && is_fenced(entry)) continue;
     if (sent + frames >= options.sent_max && entry.where == Where::kHere) break;
     if (entry.body.size() > kBatchBytes) {
       if (frames != 0) break;
@@ -293,8 +303,17 @@ bool RemoteEndpoint::has_news() const {
          (state.task_lane->has_news() || state.data.has_noted() || state.data.has_come());
 }
 
+/// It holds no task, and nothing has come of it: most of many sessions, most of the time. The
+/// transport looks at its lanes meanwhile.
+bool RemoteEndpoint::State::quiet() const {
+  return count == 0 && failed_here.empty() && !poked.load(std::memory_order_relaxed) &&
+         news.load(std::memory_order_relaxed) == 0 && !data_poked.load(std::memory_order_relaxed) &&
+         !data.busy() && !data.has_noted();
+}
+
 std::size_t RemoteEndpoint::poll(EndpointEvents& events) {
   State& state = *state_;
+  if (state.quiet()) return 0;
   std::size_t reported = 0;
   // pairs with lane_options(): what is poked for from here on is news again
   state.poked.store(false, std::memory_order_seq_cst);

@@ -45,7 +45,7 @@ struct RemoteEndpointOptions {
   std::string path;             // the session's, in the tree
   std::uint32_t window = 32;    // unfinished tasks at most
   std::uint32_t sent_max = 16;  // of these, at the session
-  std::chrono::nanoseconds ping_every = std::chrono::milliseconds(500);
+  std::chrono::nanoseconds ping_every = std::chrono::milliseconds(600);
   /// From the last sign of life to Down, at most.
   std::chrono::nanoseconds silent_max = std::chrono::seconds(2);
   std::chrono::nanoseconds last_words_wait = std::chrono::milliseconds(200);

@@ -21,6 +21,15 @@ MonotonicNs ns_of(std::chrono::nanoseconds time) {
   return static_cast<MonotonicNs>(time.count());
 }
 
+Status copy_cancelled() {
+  ErrorInfo info;
+  info.code = Code::kCancelled;
+  info.reason = Reason::kCancelled;
+  info.cause = Cause::kCancelled;
+  info.message = "the copy was cancelled";
+  return Status(std::move(info));
+}
+
 }  // namespace
 
 // --- starting
@@ -197,6 +206,8 @@ bool RemoteEndpoint::State::send_control_locked(FrameKind kind, std::uint64_t to
 
 void RemoteEndpoint::State::read_health_locked() {
   if (health_lane == nullptr || down.load(std::memory_order_relaxed)) return;
+  // Asked first: the transport goes on looking by itself, where poll() would take that over.
+  if (!health_lane->has_news()) return;
   HealthEvents events(*this);
   health_lane->poll(events);
 }
@@ -260,6 +271,7 @@ Status RemoteEndpoint::State::take_control_locked(const LaneFrame& frame) {
 
 MonotonicNs RemoteEndpoint::tick(MonotonicNs now) {
   State& state = *state_;
+  if (state.data.stop_late(now)) state.wake();
   const std::lock_guard lock(state.mutex);
   if (state.down.load(std::memory_order_relaxed)) return 0;
   state.read_health_locked();
@@ -302,6 +314,10 @@ MonotonicNs RemoteEndpoint::tick(MonotonicNs now) {
 }
 
 void RemoteEndpoint::request_cancel(TaskId task) {
+  const State::Entry* const entry = state_->find(task);
+  if (entry != nullptr && entry->where == State::Where::kCopying) {
+    return state_->data.stop(task, copy_cancelled());
+  }
   const std::lock_guard lock(state_->mutex);
   state_->send_control_locked(FrameKind::kCancel, task.value);
   state_->request_stack_locked();
@@ -332,6 +348,8 @@ bool RemoteEndpoint::State::request_stack_locked() {
 }
 
 bool RemoteEndpoint::request_stack() {
+  // The deadline of a task here has passed. The session keeps those of its tasks itself.
+  state_->data.stop_late(state_->env.now_ns());
   const std::lock_guard lock(state_->mutex);
   return state_->request_stack_locked();
 }

@@ -126,6 +126,7 @@ struct RemoteEndpoint::State {
 
   // remote_endpoint.cc: the driver
   bool is_up() const { return up.load(std::memory_order_acquire); }  // pairs with attach()
+  bool quiet() const;
   Entry* find(TaskId task);
   const Entry* find(TaskId task) const { return const_cast<State*>(this)->find(task); }
   Entry& append(const Dispatch& task);
@@ -138,6 +139,7 @@ struct RemoteEndpoint::State {
   /// such copy.
   RemoteEndpoint* peer_of_copy() const;
   Status start_direct(const Dispatch& task, const RemoteEndpoint& to);
+  bool is_fenced(const Entry& entry);
   void flush();
   bool flush_batch();
   LaneSend send_pieces(Entry& entry);

@@ -25,7 +25,7 @@ class RemoteEndpointTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override { SessionRig::lanes_of_all = GetParam(); }
 };
-INSTANTIATE_TEST_SUITE_P(Lanes, RemoteEndpointTest, testing::Values("sim", "grpc"),
+INSTANTIATE_TEST_SUITE_P(Lanes, RemoteEndpointTest, testing::ValuesIn(lanes_to_test()),
                          [](const auto& of) { return std::string(of.param); });
 
 SessionRig::Options with_window(std::uint32_t window, std::uint32_t sent_max) {
@@ -205,7 +205,6 @@ TEST_P(RemoteEndpointTest, ACancelEndsWhatRunsAndWhatWaitsThere) {
 TEST_P(RemoteEndpointTest, ALongTaskIsNoSilence) {
   SessionRig::Options options;
   options.endpoint.ping_every = std::chrono::milliseconds(5);
-  options.endpoint.silent_max = std::chrono::seconds(20);
   SessionRig rig(options);
   rig.send(1, TestTask::kUntilCancelled);
   ASSERT_TRUE(rig.pump_until([&] { return rig.endpoint().counters().pings >= 10; }));

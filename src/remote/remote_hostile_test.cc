@@ -213,6 +213,26 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"NoGreeting", LaneRole::kHealth, [](Lane& l) { send_kind(l, FrameKind::kPing); },
             "does not greet"},
         Bad{"OtherVersion", LaneRole::kHealth, [](Lane& l) { greet(l, 3); }, "version 3.0"},
+        Bad{"ALeaseForEver", LaneRole::kHealth,
+            [](Lane& l) {
+              greet(l);
+              LaneFrame ping;
+              ping.kind = FrameKind::kPing;
+              ping.task = 1;
+              ping.remaining_ns = ~std::uint64_t{0};
+              EXPECT_EQ(send_frame(l, ping), LaneSend::kSent);
+            },
+            "0.01 s to 86400 s are allowed"},
+        Bad{"ALeaseOfNothing", LaneRole::kHealth,
+            [](Lane& l) {
+              greet(l);
+              LaneFrame ping;
+              ping.kind = FrameKind::kPing;
+              ping.task = 1;
+              ping.remaining_ns = 1;
+              EXPECT_EQ(send_frame(l, ping), LaneSend::kSent);
+            },
+            "a lease of 1e-09 s"},
         Bad{"UnknownKind", LaneRole::kHealth,
             [](Lane& l) {
               greet(l);
@@ -220,6 +240,23 @@ INSTANTIATE_TEST_SUITE_P(
             },
             "kind 999"}),
     [](const auto& of) { return of.param.name; });
+
+TEST(AbsentParentTest, OneThatNeverConnectsItsLanesIsLost) {
+  SystemEnv env;
+  TestMemory memory{kSessionPool};
+  TestSessionTasks tasks{"root/host0", memory};
+  SessionServerOptions options;
+  options.path = "root/host0";
+  options.lanes_within = std::chrono::milliseconds(20);
+  std::atomic<int> lost{0};
+  options.on_lost = [&](const Status&) { ++lost; };
+  SessionServer server(options, memory, ControlHooks{}, env);
+  SimLanes pair = make_sim_lanes({}, server.lane_options(LaneRole::kTask));
+  server.attach(LaneRole::kTask, std::move(pair.b));
+  const Status ended = server.serve(tasks);
+  EXPECT_THAT(ended.info().message, HasSubstr("1 of its 3 lanes"));
+  EXPECT_EQ(lost.load(), 1);
+}
 
 TEST_F(ParentTest, ATaskWhoseBodyIsNoneFailsAlone) {
   LaneFrame frame;

@@ -94,6 +94,7 @@ Status SessionLink::connect(RemoteTransport& transport, const SessionOrder& orde
     where.credentials = order.daemon.credentials;
     where.token = ready.token;
     where.role = role;
+    where.silent_max = order.daemon.silent_max;
     where.timeout = std::chrono::nanoseconds(deadline > now ? deadline - now : 1);
     std::unique_ptr<Lane>& lane = role == LaneRole::kHealth ? lanes.health
                                   : role == LaneRole::kTask ? lanes.task

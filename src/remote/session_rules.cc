@@ -40,6 +40,16 @@ Status not_allowed(std::string_view what, const std::string& name, AllowedCode c
                   what, name, to_string(code), to_string(code)));
 }
 
+Status check_runtime(const SessionRules& rules, const SessionManifest& manifest) {
+  if (manifest.runtime != SessionRuntime::kPython || rules.python) return {};
+  return Status::error(
+      Code::kFailedPrecondition, Reason::kBadArgument,
+      fmt::format("{} is to run Python (runtime), and this daemon has none; start it as `python -m "
+                  "echelon daemon`, or with --python PATH; a Worker of C++ functions alone has the "
+                  "runtime \"native\"",
+                  manifest.name));
+}
+
 Status check_code(const SessionRules& rules, const SessionManifest& manifest) {
   for (const ManifestLibrary& library : manifest.libraries) {
     ECHELON_RETURN_IF_ERROR(
@@ -100,6 +110,7 @@ std::uint64_t default_session_memory() {
 Result<std::uint64_t> admit_session(const SessionRules& rules, const SessionManifest& manifest,
                                     const SessionsInUse& in_use) {
   ECHELON_RETURN_IF_ERROR(check_protocol(manifest.protocol_major, manifest.protocol_minor));
+  ECHELON_RETURN_IF_ERROR(check_runtime(rules, manifest));
   ECHELON_RETURN_IF_ERROR(check_code(rules, manifest));
   const auto full = [](std::string message) {
     return Status::error(Code::kResourceExhausted, Reason::kExhausted, std::move(message));

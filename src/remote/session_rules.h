@@ -33,6 +33,8 @@ struct SessionRules {
   /// For the tensors of all sessions together.
   std::uint64_t memory_bytes_max = 0;
   std::set<AllowedCode> allowed;
+  /// Whether there is a Python for sessions that ask for it.
+  bool python = false;
 };
 
 /// Half of this machine's memory.
@@ -44,7 +46,8 @@ struct SessionsInUse {
 };
 
 /// What a session gets for its tensors: what it asks for, or an equal share. Errors:
-/// kBadArgument (other protocol; code in a form that is not allowed, naming it and what allows it),
+/// kBadArgument (other protocol; a runtime that is not there; code in a form that is not allowed,
+/// naming it and what allows it),
 /// kExhausted (sessions, memory: what is asked for, what is left, and of how much).
 Result<std::uint64_t> admit_session(const SessionRules& rules, const SessionManifest& manifest,
                                     const SessionsInUse& in_use);

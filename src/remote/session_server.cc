@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "remote/session_server.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <mutex>
 #include <thread>
@@ -18,6 +20,8 @@
 
 namespace echelon {
 namespace {
+
+constexpr int kLanes = 3;
 
 /// Signals are the executor's.
 template <class Run>
@@ -49,6 +53,8 @@ struct SessionServer::State {
         env(clock),
         tasks(options.path, clock) {}
 
+  void attach_locked(LaneRole role, std::unique_ptr<Lane> lane);
+  Status await_lanes();
   void run_data();
   void run_health();
   void lost(const Status& why);
@@ -72,7 +78,9 @@ struct SessionServer::State {
   std::unique_ptr<HealthServer> health;
   std::thread health_thread;
 
-  mutable std::mutex mutex;  // guards making the above, and `told`
+  mutable std::mutex mutex;  // guards making the above, and what follows
+  std::condition_variable lanes_signal;
+  int lanes = 0;
   bool told = false;
   std::atomic<bool> stopped{false};
 };
@@ -113,23 +121,31 @@ LaneOptions SessionServer::lane_options(LaneRole role) {
 
 void SessionServer::attach(LaneRole role, std::unique_ptr<Lane> lane) {
   State& state = *state_;
-  const std::lock_guard lock(state.mutex);
+  bool all = false;
+  {
+    const std::lock_guard lock(state.mutex);
+    state.attach_locked(role, std::move(lane));
+    all = ++state.lanes == kLanes;
+    state.lanes_signal.notify_all();
+  }
+  if (all && state.options.on_lanes) state.options.on_lanes();
+}
+
+void SessionServer::State::attach_locked(LaneRole role, std::unique_ptr<Lane> lane) {
   switch (role) {
     case LaneRole::kTask:
-      return state.tasks.attach(std::move(lane));
+      return tasks.attach(std::move(lane));
     case LaneRole::kData:
-      ECHELON_CHECK(state.data == nullptr);
-      state.data_lane = std::move(lane);
-      state.data = std::make_unique<DataServer>(state.memory, *state.data_lane,
-                                                DataServer::Of::kParent, &state.peers);
-      state.data_thread = start_thread("data lane", [&state] { state.run_data(); });
+      ECHELON_CHECK(data == nullptr);
+      data_lane = std::move(lane);
+      data = std::make_unique<DataServer>(memory, *data_lane, DataServer::Of::kParent, &peers);
+      data_thread = start_thread("data lane", [this] { run_data(); });
       return;
     case LaneRole::kHealth:
-      ECHELON_CHECK(state.health == nullptr);
-      state.health_lane = std::move(lane);
-      state.health = std::make_unique<HealthServer>(state.hooks, state.options.lease,
-                                                    *state.health_lane, state.env);
-      state.health_thread = start_thread("health lane", [&state] { state.run_health(); });
+      ECHELON_CHECK(health == nullptr);
+      health_lane = std::move(lane);
+      health = std::make_unique<HealthServer>(hooks, options.lease, *health_lane, env);
+      health_thread = start_thread("health lane", [this] { run_health(); });
       return;
     case LaneRole::kPeer:
       return;  // accept_peer()'s
@@ -142,6 +158,18 @@ void SessionServer::connect_peers(PeerPlace place) {
 
 void SessionServer::accept_peer(std::uint64_t link, std::unique_ptr<Lane> lane) {
   state_->peers.accept(link, std::move(lane));
+}
+
+/// Errors: kUnresponsive. OK also when it is to stop, or has lost its parent already.
+Status SessionServer::State::await_lanes() {
+  std::unique_lock lock(mutex);
+  const bool in_time = lanes_signal.wait_for(
+      lock, options.lanes_within, [this] { return lanes == kLanes || told || tasks.stopping(); });
+  if (in_time) return {};
+  return Status::error(
+      Code::kUnavailable, Reason::kUnresponsive,
+      fmt::format("its parent has connected {} of its {} lanes within {:g} s of READY", lanes,
+                  kLanes, std::chrono::duration<double>(options.lanes_within).count()));
 }
 
 // --- the threads
@@ -176,6 +204,7 @@ void SessionServer::State::lost(const Status& why) {
   {
     const std::lock_guard lock(mutex);
     if (std::exchange(told, true)) return;
+    lanes_signal.notify_all();
     // What it had not understood it may want to hear.
     if (health != nullptr) health->goodbye(why);
   }
@@ -188,13 +217,21 @@ void SessionServer::State::lost(const Status& why) {
 // ----------------------------------------------------------------------
 
 Status SessionServer::serve(TaskHandler& handler) {
-  const Status status = state_->tasks.serve(handler);
+  Status status = state_->await_lanes();
+  if (status.ok()) status = state_->tasks.serve(handler);
   if (!status.ok()) state_->lost(status);
   return status;
 }
 
 void SessionServer::stop() {
   state_->tasks.stop();
+  // Not between what the waiter looks at and its sleep.
+  { const std::lock_guard lock(state_->mutex); }
+  state_->lanes_signal.notify_all();
+}
+
+void SessionServer::abandon() {
+  state_->tasks.abandon();
 }
 
 void SessionServer::close(const Status& why) {

@@ -33,6 +33,10 @@ struct SessionServerOptions {
   /// A parent that is silent for so long is taken for lost: counted from the health lane's
   /// attach(). A ping may ask for less or more. 0: for ever.
   std::chrono::nanoseconds lease = std::chrono::seconds(10);
+  /// From serve() to the last of the three lanes; a parent that takes longer is taken for lost.
+  std::chrono::nanoseconds lanes_within = std::chrono::seconds(30);
+  /// All three are attached: nobody else is waited for. Once, on the thread that attaches.
+  std::function<void()> on_lanes;
   /// The parent is lost, or sent what is no message: serve() ends with it after the task that runs.
   /// Once, on any thread; must not block. A session whose callable goes on for ever ends its
   /// process from here.
@@ -55,10 +59,12 @@ class SessionServer final : public RegistrationUplink {
   void connect_peers(PeerPlace place);
   void accept_peer(std::uint64_t link, std::unique_ptr<Lane> lane);
 
-  /// Until stop(): OK; otherwise why the parent is lost. Waits for the task lane, too.
+  /// Until stop(): OK; otherwise why the parent is lost. Waits for the lanes, too.
   Status serve(TaskHandler& handler);
   /// Ends serve() after the task that is running.
   void stop();
+  /// The same, not by its parent's will: tasks that fail from here on are left to its end.
+  void abandon();
   /// Tells the parent why, as far as the lanes hold, and closes them. After serve().
   void close(const Status& why);
 

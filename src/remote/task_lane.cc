@@ -30,12 +30,20 @@ void TaskLane::stop() {
   sleeper_->poke();
 }
 
+void TaskLane::abandon() {
+  // pairs with the load in execute(): whoever is made to fail by this was told after it
+  abandoned_.store(true, std::memory_order_release);
+  stop();
+}
+
 void TaskLane::fail(const Status& why) {
   {
     const std::lock_guard lock(mutex_);
     if (!failed_.ok()) return;
     failed_ = why;
   }
+  // pairs with the load in execute()
+  abandoned_.store(true, std::memory_order_release);
   has_failed_.store(true, std::memory_order_seq_cst);  // pairs with over()
   sleeper_->poke();
 }
@@ -165,6 +173,8 @@ void TaskLane::execute(const Inbound& task, TaskHandler& handler) {
   }
   running_.store(0, std::memory_order_relaxed);
   count_task(counters_, outcome_.failed(), env_.now_ns() - began, bytes);
+  // pairs with the stores in abandon() and fail()
+  if (outcome_.failed() && abandoned_.load(std::memory_order_acquire)) return;
   publish(TaskId{task.task});
 }
 

@@ -20,6 +20,7 @@
 #include "process/task_server.h"
 #include "remote/lane.h"
 #include "remote/lane_sleeper.h"
+#include "remote/lane_words.h"
 #include "remote/wire.h"
 #include "shm/waiter.h"
 
@@ -34,7 +35,10 @@ class TaskLane final : private LaneEvents {
   /// Until stop(): OK. Otherwise what fail() was given, or what is wrong with the lane.
   Status serve(TaskHandler& handler);
   void stop();
-  /// The first cause stays.
+  /// A stop for another reason than its parent's will: what fails from here on fails because of it,
+  /// and is no completion. The parent hears how the session ends.
+  void abandon();
+  /// As abandon(). The first cause stays.
   void fail(const Status& why);
   void close(const Status& why);
 
@@ -54,7 +58,7 @@ class TaskLane final : private LaneEvents {
   };
 
   void on_message(std::span<const std::byte> message) override;
-  void on_down(const Status& why) override { fail(why); }
+  void on_down(const Status& why) override { fail(lane_down(LaneRole::kTask, why)); }
   Status take(LaneFrame& frame, MonotonicNs now);
 
   bool over() const;
@@ -81,6 +85,7 @@ class TaskLane final : private LaneEvents {
 
   TaskServerCounters counters_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> abandoned_{false};
   std::atomic<bool> has_failed_{false};
   std::atomic<std::uint64_t> running_{0};
   std::atomic<std::uint64_t> cancelled_{0};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RemoteTransport: what talks to other hosts - lanes, and the control service between a parent and
-// a daemon. One shared object each, loaded only for remote children and after the spawner was
-// forked, so that a process that never goes remote has none of its threads.
+// RemoteTransport, LaneTransport: what talks to other hosts - lanes, and the control service
+// between a parent and a daemon. One shared object each, loaded only for remote children and after
+// the spawner was forked, so that a process that never goes remote has none of its threads.
 //
 // Threads: a transport's calls from any thread. Callbacks come on threads of the transport's and
 //   must not block. Blocking: connect_lane(), listen_*() and ~SessionCall, bounded.
@@ -40,12 +40,16 @@ struct LaneConnect {
   std::string token;
   LaneRole role = LaneRole::kTask;
   std::chrono::nanoseconds timeout{std::chrono::seconds(5)};
+  /// A peer that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 struct LaneListen {
   std::string address;  // port 0: any free one
   Credentials credentials;
   std::string token;  // accepted once a role
+  /// As in LaneConnect: the session's lease.
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(10)};
   /// Notified lanes are made with these; one a role.
   std::function<LaneOptions(LaneRole)> options;
   /// A lane that was let in. On the transport's thread.
@@ -93,6 +97,8 @@ struct DaemonAddress {
   std::string address;
   Credentials credentials;
   std::chrono::nanoseconds connect_timeout{std::chrono::seconds(5)};
+  /// A daemon that is silent for so long is still waited for (the session's health_deadline).
+  std::chrono::nanoseconds silent_max{std::chrono::seconds(2)};
 };
 
 /// A session as its daemon hands it to the service. Threads: any.
@@ -115,6 +121,8 @@ class DaemonHooks {
   virtual void close_session(std::uint64_t call, std::string_view why) = 0;
   /// Whether sessions can be opened: for gRPC's health service.
   virtual bool serving() const = 0;
+  /// A line for the operator. Must not block.
+  virtual void warn(std::string_view line) { static_cast<void>(line); }
 
  protected:
   ~DaemonHooks() = default;
@@ -132,17 +140,22 @@ class DaemonServer {
   virtual std::string address() const = 0;
 };
 
-class RemoteTransport {
+/// What carries lanes.
+class LaneTransport {
  public:
-  virtual ~RemoteTransport() = default;
-  virtual std::string_view name() const = 0;  // "grpc"
+  virtual ~LaneTransport() = default;
+  virtual std::string_view name() const = 0;  // "grpc", "ucx"
 
   /// Errors: kBadArgument (address), kSystem (nobody there, something else answers, refused
   /// token or certificate), each with the address and what to look at; kDeadline.
   virtual Result<std::unique_ptr<Lane>> connect_lane(const LaneConnect& where,
                                                      LaneOptions options) = 0;
   virtual Result<std::unique_ptr<LaneListener>> listen_lanes(LaneListen where) = 0;
+};
 
+/// What carries sessions, too.
+class RemoteTransport : public LaneTransport {
+ public:
   /// `events` must outlive the call. What goes wrong is on_ended()'s.
   virtual Result<std::unique_ptr<SessionCall>> open_session(const DaemonAddress& daemon,
                                                             const SessionManifest& manifest,
@@ -159,8 +172,14 @@ class RemoteTransport {
 using RemoteTransportEntry = RemoteTransport* (*)(const char* build);
 inline constexpr const char* kRemoteTransportSymbol = "echelon_remote_transport";
 
+/// What the shared object of a transport exports that carries lanes alone; as above.
+using LaneTransportEntry = LaneTransport* (*)(const char* build);
+inline constexpr const char* kLaneTransportSymbol = "echelon_lane_transport";
+
 /// Loads lib/echelon/libechelon_NAME.so, once a process. Errors: kNotFound with where it was looked
 /// for, kSystem with the loader's words.
 Result<RemoteTransport*> load_transport(std::string_view name);
+/// The same for one of which lanes are wanted; "grpc" has both.
+Result<LaneTransport*> load_lanes(std::string_view name);
 
 }  // namespace echelon

@@ -174,6 +174,8 @@ std::string_view to_string(DataKind kind) {
       return "payload";
     case DataKind::kPayloadHeld:
       return "payload held";
+    case DataKind::kStop:
+      return "stop";
     case DataKind::kExpect:
       return "expect a peer";
     case DataKind::kExpected:
@@ -264,6 +266,7 @@ void put_fields(ByteWriter& writer, const DataMessage& message) {
     case DataKind::kFreed:
     case DataKind::kWritten:
     case DataKind::kPayloadHeld:
+    case DataKind::kStop:
     case DataKind::kExpected:
     case DataKind::kConnected:
     case DataKind::kGranted:
@@ -316,13 +319,15 @@ Status check_range(const DataMessage& message, std::uint64_t bytes, std::uint64_
                                  bytes, message.offset, total));
 }
 
-/// Takes the rest as the piece's bytes.
-Status read_piece(std::span<const std::byte>& in, DataMessage& message, std::uint64_t total) {
-  if (in.size() > kPieceBytes) {
-    return bad_message(fmt::format("a piece of {} bytes; {} are the most", in.size(), kPieceBytes));
+/// Takes the rest as the piece's bytes, of which `more` come in other parts.
+Status read_piece(std::span<const std::byte>& in, std::size_t more, DataMessage& message,
+                  std::uint64_t total) {
+  const std::size_t bytes = in.size() + more;
+  if (bytes > kPieceBytes) {
+    return bad_message(fmt::format("a piece of {} bytes; {} are the most", bytes, kPieceBytes));
   }
   message.bytes = std::exchange(in, {});
-  return check_range(message, message.bytes.size(), total);
+  return check_range(message, bytes, total);
 }
 
 /// Takes the rest, at least `least` bytes and at most `most`.
@@ -357,7 +362,7 @@ Status read_of_peers(std::span<const std::byte>& in, DataMessage& message) {
   }
 }
 
-Status read_fields(std::span<const std::byte>& in, DataMessage& message) {
+Status read_fields(std::span<const std::byte>& in, std::size_t more, DataMessage& message) {
   switch (message.kind) {
     case DataKind::kAllocate:
       return read_shape(in, message);
@@ -368,17 +373,17 @@ Status read_fields(std::span<const std::byte>& in, DataMessage& message) {
     case DataKind::kWrite:
       ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset}));
       ECHELON_RETURN_IF_ERROR(read_tensor(in, message));
-      return read_piece(in, message, message.tensor.payload_bytes());
+      return read_piece(in, more, message, message.tensor.payload_bytes());
     case DataKind::kRead:
       ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset, &message.length}));
       ECHELON_RETURN_IF_ERROR(read_tensor(in, message));
       return check_range(message, message.length, message.tensor.payload_bytes());
     case DataKind::kReadData:
       ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset}));
-      return read_piece(in, message, ~std::uint64_t{0});
+      return read_piece(in, more, message, ~std::uint64_t{0});
     case DataKind::kPayload:
       ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset, &message.length}));
-      return read_piece(in, message, message.length);
+      return read_piece(in, more, message, message.length);
     case DataKind::kExpect:
     case DataKind::kConnect:
     case DataKind::kGrant:
@@ -393,6 +398,7 @@ Status read_fields(std::span<const std::byte>& in, DataMessage& message) {
     case DataKind::kGranted:
     case DataKind::kRevoked:
     case DataKind::kPushed:
+    case DataKind::kStop:
       return {};
   }
   return bad_message(fmt::format("kind {} on the data lane", static_cast<unsigned>(message.kind)));
@@ -419,7 +425,9 @@ LaneSend send_data(Lane& lane, const DataMessage& message) {
   return lane.try_send(segments);
 }
 
-Result<DataMessage> decode_data(std::span<const std::byte> in) {
+namespace {
+
+Result<DataMessage> decode_data(std::span<const std::byte> in, std::size_t more) {
   ByteReader reader(in);
   DataMessage message;
   message.kind = reader.get<DataKind>();
@@ -437,12 +445,29 @@ Result<DataMessage> decode_data(std::span<const std::byte> in) {
     message.bytes = rest;
     return message;
   }
-  ECHELON_RETURN_IF_ERROR(read_fields(rest, message));
+  ECHELON_RETURN_IF_ERROR(read_fields(rest, more, message));
   if (!rest.empty()) {
     return bad_message(
         fmt::format("{} bytes after a message of kind {}", rest.size(), to_string(message.kind)));
   }
   return message;
+}
+
+}  // namespace
+
+Result<DataMessage> decode_data(std::span<const std::byte> in) {
+  return decode_data(in, 0);
+}
+
+std::optional<Result<DataMessage>> decode_piece(LaneSegments parts) {
+  if (parts.empty() || parts.front().size() < kDataHeadBytesMax) return std::nullopt;
+  const auto kind = static_cast<DataKind>(parts.front()[0]);
+  const auto flags = std::to_integer<unsigned>(parts.front()[1]);
+  const bool piece = kind == DataKind::kWrite || kind == DataKind::kReadData;
+  if (!piece || (flags & kDataError) != 0) return std::nullopt;
+  std::size_t more = 0;
+  for (const auto part : parts.subspan(1)) more += part.size();
+  return decode_data(parts.front(), more);
 }
 
 Status error_in(std::span<const std::byte> bytes, Status& bad) {

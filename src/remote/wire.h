@@ -18,6 +18,7 @@
 //     kWrite         u64 offset  tensor  bytes      offset: in its dense row-major order
 //     kRead          u64 offset  u64 length  tensor
 //     kPayload       u64 offset  u64 total  bytes   request: the payload's id
+//     kStop          nothing                        request: that of a read, which then fails
 //   and answers, which repeat the request; with kDataError all of them hold an ErrorInfo instead
 //     kAllocated     tensor
 //     kFreed, kWritten, kPayloadHeld    nothing
@@ -37,6 +38,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -141,6 +143,8 @@ enum class DataKind : std::uint8_t {
   kReadData = 8,
   kPayload = 9,
   kPayloadHeld = 10,
+  /// A read that is not wanted any more: it is answered as one that failed, or has ended already.
+  kStop = 40,
   kExpect = 60,
   kExpected = 61,
   kConnect = 62,
@@ -194,6 +198,10 @@ std::size_t encode_data(const DataMessage& message, DataHead& out);
 LaneSend send_data(Lane& lane, const DataMessage& message);
 /// Validates everything; `bytes` is a view of what is read. Errors: kBadFrame.
 Result<DataMessage> decode_data(std::span<const std::byte> in);
+/// The same of a piece of bulk data (kWrite, kReadData) that came in parts: `bytes` ends with the
+/// first of them, the other parts go on. nullopt: it is something else, or its head does not lie in
+/// the first part.
+std::optional<Result<DataMessage>> decode_piece(LaneSegments parts);
 /// The ErrorInfo of a message that failed(), as a Status. Errors are kBadFrame, too: `bad` is then
 /// set.
 Status error_in(std::span<const std::byte> bytes, Status& bad);

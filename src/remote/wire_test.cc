@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <string>
@@ -243,6 +244,71 @@ TEST(DataMessageTest, PiecesAreBounded) {
   message.kind = DataKind::kReadData;
   message.bytes = bytes;
   EXPECT_THAT(decode_data(encoded(message)).status().info().message, HasSubstr("a piece of"));
+}
+
+std::vector<std::span<const std::byte>> cut(const Bytes& wire, std::size_t first) {
+  constexpr std::size_t kStep = 100;
+  std::vector<std::span<const std::byte>> parts = {std::span(wire).first(first)};
+  for (std::size_t at = first; at < wire.size(); at += kStep) {
+    parts.push_back(std::span(wire).subspan(at, std::min(kStep, wire.size() - at)));
+  }
+  return parts;
+}
+
+/// From byte 8 of a tensor of 1,000.
+DataMessage piece_of(DataKind kind, std::span<const std::byte> bytes) {
+  const std::int64_t shape[] = {1'000};
+  DataMessage message;
+  message.kind = kind;
+  message.request = 7;
+  message.tensor = make_contiguous(Uid{7}, BufferId::make(1, 2), Uid{7}, DType::kUInt8, shape,
+                                   Access::kReadWrite);
+  message.offset = 8;
+  message.bytes = bytes;
+  return message;
+}
+
+TEST(DataMessageTest, APieceInPartsIsReadWithoutJoiningThem) {
+  Bytes bytes(990);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(i * 7);
+  for (const DataKind kind : {DataKind::kWrite, DataKind::kReadData}) {
+    const Bytes wire = encoded(piece_of(kind, bytes));
+    const auto parts = cut(wire, kDataHeadBytesMax);
+    const auto read = decode_piece(parts);
+    ASSERT_TRUE(read.has_value());
+    ASSERT_TRUE(read->ok()) << read->status().to_string();
+    EXPECT_EQ((*read)->request, 7u);
+    EXPECT_EQ((*read)->offset, 8u);
+    Bytes joined((*read)->bytes.begin(), (*read)->bytes.end());
+    for (const auto part : std::span(parts).subspan(1)) append(joined, part);
+    EXPECT_EQ(joined, bytes);
+  }
+}
+
+TEST(DataMessageTest, APieceInPartsIsBoundedByAllOfThem) {
+  const Bytes beyond(993);
+  const Bytes wire = encoded(piece_of(DataKind::kWrite, beyond));
+  const auto read = decode_piece(cut(wire, kDataHeadBytesMax));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_THAT(read->status().info().message, HasSubstr("a write of 993 bytes from byte 8 of 1000"));
+
+  const Bytes too_much(kPieceBytes + 1);
+  const Bytes large = encoded(piece_of(DataKind::kReadData, too_much));
+  EXPECT_THAT(decode_piece(cut(large, kDataHeadBytesMax))->status().info().message,
+              HasSubstr("are the most"));
+}
+
+TEST(DataMessageTest, WhatIsNoPieceInPartsIsLeftToBeJoined) {
+  const Bytes bytes(500);
+  const Bytes write = encoded(piece_of(DataKind::kWrite, bytes));
+  EXPECT_FALSE(decode_piece({}).has_value());
+  EXPECT_FALSE(decode_piece(cut(write, kDataHeadBytesMax - 1)).has_value());
+  DataMessage payload = piece_of(DataKind::kPayload, bytes);
+  payload.length = 1'000;
+  EXPECT_FALSE(decode_piece(cut(encoded(payload), kDataHeadBytesMax)).has_value());
+  DataMessage failed = piece_of(DataKind::kReadData, bytes);
+  failed.flags = kDataLast | kDataError;
+  EXPECT_FALSE(decode_piece(cut(encoded(failed), kDataHeadBytesMax)).has_value());
 }
 
 TEST(DataMessageTest, ShapesAndKindsAreChecked) {

@@ -9,8 +9,15 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
+#include <set>
 #include <span>
+#include <sstream>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -98,6 +105,28 @@ TEST(RemoteStart, AStartThatFailedCanBeTriedAgain) {
   }
 }
 
+/// Longer than any patience of the transport's own.
+constexpr auto kSilence = 16s;
+
+TEST(RemoteSilence, ShorterThanItsLimitsIsSurvived) {
+  RemoteHost host;
+  Worker pod({.level = 4});
+  RemoteWorkerSpec spec = host.spec("far");
+  spec.health_deadline = spec.unresponsive_after = 2min;
+  spec.lease = 3min;
+  pod.add_remote_worker(spec);
+  const Functions functions(pod);
+  const auto session = [&] {
+    return pod.run(
+        [&](Orchestrator& orch) { return orch.submit(functions.where_orch).result<Place>().pid; });
+  };
+  const pid_t before = session();
+  for (const pid_t pid : {host.pid(), before}) ::kill(pid, SIGSTOP);
+  std::this_thread::sleep_for(kSilence);
+  for (const pid_t pid : {host.pid(), before}) ::kill(pid, SIGCONT);
+  EXPECT_EQ(session(), before);
+}
+
 class OneOfTwo : public testing::Test {
  protected:
   OneOfTwo()
@@ -115,6 +144,37 @@ class OneOfTwo : public testing::Test {
   const WorkerId left, right;
   Functions functions{pod};
 };
+
+/// Sockets of `pid` that wait for connections.
+std::size_t listening_of(pid_t pid) {
+  std::set<std::string> waiting;  // inodes
+  for (const char* table : {"/net/tcp", "/net/tcp6"}) {
+    std::ifstream rows("/proc/" + std::to_string(pid) + table);
+    for (std::string row; std::getline(rows, row);) {
+      std::istringstream words(row);
+      std::vector<std::string> fields{std::istream_iterator<std::string>(words), {}};
+      constexpr std::size_t kState = 3, kInode = 9;
+      if (fields.size() > kInode && fields[kState] == "0A") waiting.insert(fields[kInode]);
+    }
+  }
+  std::size_t count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    std::error_code failed;
+    const std::string target = std::filesystem::read_symlink(entry, failed).string();
+    if (!target.starts_with("socket:[")) continue;
+    const std::size_t from = target.find('[') + 1;
+    count += waiting.count(target.substr(from, target.size() - from - 1));
+  }
+  return count;
+}
+
+TEST_F(OneOfTwo, ASessionListensForItsLanesAlone) {
+  const pid_t session = ask(left).pid;
+  EXPECT_EQ(listening_of(a.pid()), 1u);
+  EXPECT_TRUE(eventually([&] { return listening_of(session) == 0; }));
+  EXPECT_EQ(ask(left).pid, session) << "and its lanes go on";
+}
 
 TEST_F(OneOfTwo, AKilledSessionFailsItsTasksAndTheOtherGoesOn) {
   const pid_t session = ask(left).pid;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <stdexcept>
 
@@ -30,7 +31,7 @@ namespace {
 
 }  // namespace
 
-RemoteHost::RemoteHost(DaemonConfig config) {
+RemoteHost::RemoteHost(DaemonConfig config, const std::function<int()>& prepare) {
   std::array<int, 2> say{};
   if (::pipe(say.data()) != 0) throw std::runtime_error("pipe");
   const pid_t test = ::getpid();
@@ -39,6 +40,10 @@ RemoteHost::RemoteHost(DaemonConfig config) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != test) ::_exit(1);
     ::close(say[0]);
+    if (const int error = prepare ? prepare() : 0; error != 0) {
+      std::fprintf(stderr, "daemon: %s\n", std::strerror(error));
+      ::_exit(1);
+    }
     serve(config, say[1]);
   }
   ::close(say[1]);

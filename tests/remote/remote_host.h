@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 
 #include <echelon/daemon.h>
@@ -23,7 +24,8 @@ inline DaemonConfig loopback() {
 
 class RemoteHost {
  public:
-  explicit RemoteHost(DaemonConfig config = loopback());
+  /// `prepare` is called in the daemon's process before all else: 0, or an errno.
+  explicit RemoteHost(DaemonConfig config = loopback(), const std::function<int()>& prepare = {});
   /// Ends the daemon, and all of its sessions with it.
   ~RemoteHost();
   RemoteHost(const RemoteHost&) = delete;

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <utility>
+
 #include "functions.h"
 #include "remote_host.h"
 #include "tree/thrown.h"
@@ -11,6 +14,7 @@
 namespace echelon::remote_test {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::Each;
 using testing::ElementsAre;
@@ -107,6 +111,26 @@ TEST_F(RemoteTensors, CopiesInTheGraphAreOrderedByTags) {
   const auto view = back.data<const float>();
   EXPECT_THAT(std::vector<float>(view.begin(), view.end()),
               ElementsAreArray(numbers(kCount, 3.0f)));
+}
+
+TEST_F(RemoteTensors, ACopyThatIsLateEndsAloneAndItsTensorsAreGoodForMore) {
+  constexpr std::int64_t kMany = 32 << 20;
+  const Tensor here = pod.tensor<float>({kMany});
+  const Tensor there = pod.remote_tensor<float>(left, {kMany});
+  const auto session = [&] {
+    return pod.run([&](Orchestrator& orch) {
+      return orch.submit(functions.where_orch, {}, {.worker = left}).result<Place>().pid;
+    });
+  };
+  const pid_t before = session();
+  for (const auto& [to, from] : {std::pair(there, here), std::pair(here, there)}) {
+    const Error error = thrown<DeadlineExceeded>([&] {
+      pod.run([&](Orchestrator& orch) { orch.copy(to, from, {.deadline = 5ms}); });
+    });
+    EXPECT_EQ(error.info().cause, Cause::kDeadline) << error.what();
+  }
+  pod.run([&](Orchestrator& orch) { orch.copy(there, here); });
+  EXPECT_EQ(session(), before);
 }
 
 TEST_F(RemoteTensors, FromOneHostToAnother) {

@@ -6,7 +6,7 @@
 PACKAGES_TO_RUN=(
   g++ cmake ninja-build
   libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libssl-dev zlib1g-dev
-  libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+  libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libucx-dev
 )
 # For every test: GoogleTest (and its source, for AArch64), the second compiler, the cross compiler,
 # and make, as the hello program is built as a user would, with CMake's default.

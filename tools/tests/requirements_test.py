@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "requirements-tests.md"
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 SECURITY = ROOT / "docs" / "security.md"
-FOLDERS = ("src", "tests", "tools", "examples")
+FOLDERS = ("src", "tests", "tools", "examples", "fuzz")
 
 # How many there are of each letter.
 COUNTS = {"W": 10, "H": 6, "B": 8, "C": 9, "D": 13, "P": 6}

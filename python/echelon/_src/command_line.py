@@ -38,7 +38,15 @@ def main(arguments: Sequence[str]) -> int:
             return command.main(arguments[1:], program())
         if list(arguments[1:]) in (["-h"], ["--help"]):
             return _help_bench(arguments)
-    return _become_the_program(arguments)
+    return _become_the_program(_with_python(arguments))
+
+
+def _with_python(arguments: Sequence[str]) -> Sequence[str]:
+    """A daemon that is started from Python runs sessions in this one, unless it is told."""
+    given = any(text == "--python" or text.startswith("--python=") for text in arguments)
+    if list(arguments[:1]) != ["daemon"] or given or not sys.executable:
+        return arguments
+    return ["daemon", "--python", sys.executable, *arguments[1:]]
 
 
 def _become_the_program(arguments: Sequence[str]) -> NoReturn:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import importlib
 import io
-import pickle
 import sys
 import types
 from typing import Any, Callable
 
 import cloudpickle
 
-from . import captures, envelope, signatures, sources
+from . import captures, envelope, modules, signatures, sources
 
 
 class _Refused(Exception):
@@ -105,16 +104,19 @@ def pickle_function(
 
 
 def load_pickle(name: str, sealed: memoryview, immutable: bool = False) -> Callable[..., Any]:
-    """The function of an envelope. Raises EnvelopeError, TypeError, and what unpickling raises."""
-    function = pickle.loads(envelope.open_sealed(sealed, immutable))
+    """The function of an envelope. Raises EnvelopeError, TypeError, ModuleRefused, and what
+    unpickling raises."""
+    function = modules.loads(envelope.open_sealed(sealed, immutable))
     if not callable(function):
         raise TypeError(f"{name}: what was shipped is {function!r}, which cannot be called")
     return function  # type: ignore[no-any-return]
 
 
 def load_path(name: str, path: memoryview) -> Callable[..., Any]:
-    """The function that a shipped import path names."""
-    return import_path(bytes(path).decode())
+    """The function that a shipped import path names. Raises as import_path(), and ModuleRefused."""
+    text = bytes(path).decode()
+    modules.check(text.partition(":")[0])
+    return import_path(text)
 
 
 def import_path(path: str) -> Callable[..., Any]:

@@ -9,16 +9,18 @@
 #include <optional>
 #include <string>
 
+#include "remote/grpc/control_limits.h"
 #include "remote/grpc/lane_codec.h"
 #include "remote/manifest.h"
 
 namespace echelon {
 namespace {
 
-/// A peer that does not answer for the sum of both is gone. Health has its own, shorter deadline on
-/// its own lane (0013): this one ends what it cannot see, as connections cut half.
-constexpr int kKeepaliveMs = 5'000;
-constexpr int kKeepaliveTimeoutMs = 5'000;
+constexpr std::chrono::milliseconds kKeepaliveEvery{5'000};
+constexpr std::chrono::milliseconds kKeepalivePatienceMin{5'000};
+/// More is not told apart, and fits gRPC's int.
+constexpr std::chrono::milliseconds kKeepalivePatienceMax = std::chrono::hours(25);
+static_assert(kKeepalivePatienceMax > kSessionPatienceMax);
 /// What gRPC takes from a connection that nobody reads (LANE-2, with CORE-2).
 constexpr int kReadAheadBytes = 1 << 20;
 constexpr int kCallsAConnectionMax = 8;
@@ -102,13 +104,19 @@ Status check_lane_token(std::string_view token) {
                                    kTokenBytesMax));
 }
 
-grpc::ChannelArguments lane_channel_arguments() {
+Keepalive keepalive_for(std::chrono::nanoseconds silent_max) {
+  const auto asked = std::chrono::ceil<std::chrono::milliseconds>(silent_max);
+  return {kKeepaliveEvery, std::clamp(asked, kKeepalivePatienceMin, kKeepalivePatienceMax)};
+}
+
+grpc::ChannelArguments lane_channel_arguments(std::chrono::nanoseconds silent_max) {
+  const Keepalive keepalive = keepalive_for(silent_max);
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(keepalive.every.count()));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(keepalive.patience.count()));
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kReadAheadBytes);
@@ -117,15 +125,19 @@ grpc::ChannelArguments lane_channel_arguments() {
   return arguments;
 }
 
-void set_lane_options(grpc::ServerBuilder& builder) {
+void set_lane_options(grpc::ServerBuilder& builder, std::chrono::nanoseconds silent_max) {
+  const Keepalive keepalive = keepalive_for(silent_max);
   // Two listeners on one port would each get some of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kCallsAConnectionMax);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(keepalive.every.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(keepalive.patience.count()));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kKeepaliveMs / 2);
+                             static_cast<int>(keepalive.every.count() / 2));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(kHandshakeMax.count()));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kReadAheadBytes);
   builder.SetMaxReceiveMessageSize(static_cast<int>(kBatchBytesMax));

@@ -21,12 +21,13 @@
 namespace echelon {
 namespace {
 
-grpc::ChannelArguments channel_arguments(std::chrono::nanoseconds connect_timeout) {
+grpc::ChannelArguments channel_arguments(const DaemonAddress& daemon) {
+  const Keepalive keepalive = keepalive_for(daemon.silent_max);
   grpc::ChannelArguments args;
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(connect_timeout).count();
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(daemon.connect_timeout).count();
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(ms));
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kKeepaliveEvery.count()));
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kKeepalivePatience.count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kDaemonKeepaliveEvery.count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(keepalive.patience.count()));
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -130,7 +131,7 @@ class ClientCall final : public SessionCall,
 
   void start(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
     stub_ = v1::Sessions::NewStub(grpc::CreateCustomChannel(
-        daemon_.address, credentials, channel_arguments(daemon_.connect_timeout)));
+        daemon_.address, credentials, channel_arguments(daemon_)));
     done_ = false;
     stub_->async()->OpenSession(&context_, this);
     AddHold();  // for end(); taken back when nothing more can be read

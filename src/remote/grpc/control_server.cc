@@ -19,6 +19,7 @@
 
 #include "base/error_codec.h"
 #include "base/fd.h"
+#include "remote/grpc/accept_guard.h"
 #include "remote/grpc/channel_options.h"
 #include "remote/grpc/control_limits.h"
 #include "remote/grpc/credentials.h"
@@ -301,7 +302,8 @@ class SessionsService final : public v1::Sessions::CallbackService, public CallH
 
 class GrpcDaemonServer final : public DaemonServer {
  public:
-  explicit GrpcDaemonServer(DaemonHooks& hooks) : service_(hooks) {}
+  explicit GrpcDaemonServer(DaemonHooks& hooks)
+      : refusals_([&hooks](std::string_view line) { hooks.warn(line); }), service_(hooks) {}
 
   ~GrpcDaemonServer() override {
     if (server_ == nullptr) return;
@@ -323,10 +325,12 @@ class GrpcDaemonServer final : public DaemonServer {
     };
     set(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second daemon at this address is refused
     set(GRPC_ARG_MAX_CONCURRENT_STREAMS, kCallsPerConnectionMax);
-    set(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveEvery.count());
-    set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepalivePatience.count());
+    set(GRPC_ARG_KEEPALIVE_TIME_MS, kDaemonKeepaliveEvery.count());
+    set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kDaemonKeepalivePatience.count());
+    set(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kConnectionIdleMax.count());
+    set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMax.count());
     set(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-    set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepaliveEvery.count() / 2);
+    set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kDaemonKeepaliveEvery.count() / 2);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return cannot_listen(where.address);
     const bool chosen = !where.address.starts_with("unix:");
@@ -340,6 +344,7 @@ class GrpcDaemonServer final : public DaemonServer {
   std::string address() const override { return address_; }
 
  private:
+  const RefusalWatch refusals_;
   SessionsService service_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;

@@ -2,11 +2,16 @@
 //
 // A daemon in a process of its own, its sessions, and parents that call it: what each hears when
 // another one dies. Each case is a process of its own, which forks before gRPC is used.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -14,6 +19,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/syscall.h"
@@ -26,6 +32,7 @@ namespace echelon {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::HasSubstr;
 
 bool process_gone(pid_t pid) {
@@ -83,12 +90,14 @@ void say(int fd, const std::string& text) {
   [[maybe_unused]] const auto sent = ::write(fd, line.data(), line.size());
 }
 
-void run_daemon(int out) {
+void run_daemon(int out, int log) {
   DaemonOptions options;
   options.host = "node7";
   options.rules.memory_bytes_max = 1 << 24;
   options.session_main = test_session_main;
   options.encode_manifest = test_manifest_bytes;
+  options.log = log >= 0;
+  options.stderr_fd = log >= 0 ? log : 2;
   static const auto daemon = Daemon::start(std::move(options)).value();
   static const auto server = serve_daemon_calls({"127.0.0.1:0", {}}, *daemon).value();
   say(out, server->address());
@@ -104,7 +113,7 @@ class Heard final : public SessionEvents {
 
 class DaemonCallsTest : public testing::Test {
  protected:
-  DaemonCallsTest() : daemon_(run_daemon) {}
+  DaemonCallsTest() : daemon_([](int out) { run_daemon(out, -1); }) {}
   std::unique_ptr<SessionCall> open(const std::string& what) {
     address_ = daemon_.said();
     return open_session_call({address_, {}}, test_manifest(what), heard_).value();
@@ -174,6 +183,63 @@ TEST_F(DaemonCallsTest, AParentThatIsKilledTakesItsSessionWithIt) {
   ASSERT_FALSE(process_gone(session));
   parent.kill();
   EXPECT_TRUE(until_gone(session));
+}
+
+// --- descriptors ---------------------------------------------------------------------------------
+
+constexpr rlim_t kFewDescriptors = 96;
+
+/// One that may have few descriptors, and whose log comes after its address.
+void run_poor_daemon(int out) {
+  const rlimit few = {kFewDescriptors, kFewDescriptors};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  run_daemon(out, out);
+}
+
+UniqueFd connect_to(const std::string& address) {
+  UniqueFd made(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port =
+      htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  EXPECT_EQ(::connect(made.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+  return made;
+}
+
+/// Whether the other end closes it, within 20 s.
+bool is_closed(const UniqueFd& connection) {
+  constexpr timeval kPatience = {20, 0};
+  ::setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience));
+  std::array<char, 4096> heard;
+  ssize_t count = 0;
+  while ((count = ::recv(connection.get(), heard.data(), heard.size(), 0)) > 0) {}
+  return count == 0 || errno == ECONNRESET;
+}
+
+/// Until it has heard that the others are gone, it refuses.
+bool until_served(const std::string& address) {
+  const auto end = std::chrono::steady_clock::now() + 30s;
+  while (std::chrono::steady_clock::now() < end) {
+    Heard heard;
+    const auto call = open_session_call({address, {}}, test_manifest("ready"), heard).value();
+    while (heard.ticket.ends() == 0 && heard.ticket.said().session == 0) {
+      std::this_thread::sleep_for(1ms);
+    }
+    if (heard.ticket.said().session != 0) return true;
+  }
+  return false;
+}
+
+TEST(DaemonDescriptorsTest, MoreConnectionsThanItHasDescriptorsAreRefusedAndItServesOn) {
+  Process daemon(run_poor_daemon);
+  const std::string address = daemon.said();
+  std::vector<UniqueFd> many;
+  for (rlim_t i = 0; i < 3 * kFewDescriptors; ++i) many.push_back(connect_to(address));
+  EXPECT_TRUE(is_closed(many.back()));
+  EXPECT_THAT(daemon.said(), AllOf(HasSubstr("connections are refused"), HasSubstr("ulimit -n")));
+  many.clear();
+  EXPECT_TRUE(until_served(address));
 }
 
 }  // namespace

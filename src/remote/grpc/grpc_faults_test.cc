@@ -10,11 +10,13 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "base/fd.h"
+#include "remote/grpc/channel_options.h"
 #include "remote/grpc/lane_connect.h"
 #include "remote/grpc/lane_listener.h"
 #include "remote/testing/lane_rig.h"
@@ -100,6 +102,7 @@ class GrpcFaultTest : public testing::Test {
         {.address = "127.0.0.1:0",
          .credentials = {},
          .token = "token",
+         .silent_max = std::chrono::seconds(1),
          .options = [this](LaneRole role) { return session(role).options(); },
          .accept = [this](LaneRole role,
                           std::unique_ptr<Lane> lane) { session(role).take(std::move(lane)); }});
@@ -172,6 +175,15 @@ TEST_F(GrpcFaultTest, AConnectionThatIsCutHalfIsNoticedThoughNothingIsSent) {
   proxy_->misbehave(Fault::kFreeze);
   expect_both_down();
   expect_still_serving();
+}
+
+TEST(KeepaliveTest, EndsNothingThatTheSessionsLimitsStillWaitFor) {
+  using namespace std::chrono_literals;
+  EXPECT_GE(keepalive_for(2s).patience, 2s);
+  EXPECT_LE(keepalive_for(2s).patience, 10s) << "and what is cut half is noticed";
+  for (const std::chrono::nanoseconds limit : {20s, 3600s, 86'400s}) {
+    EXPECT_GE(keepalive_for(limit).patience, limit);
+  }
 }
 
 }  // namespace

@@ -82,6 +82,17 @@ FieldHeader field_header(BatchField field, std::size_t payload_bytes) {
   return header;
 }
 
+std::optional<std::size_t> lone_message_at(std::span<const std::byte> begin,
+                                           std::size_t batch_bytes) {
+  ByteReader in(begin);
+  const auto tag = get_varint(in);
+  const auto size = get_varint(in);
+  const std::size_t head = begin.size() - in.remaining();
+  const bool message = tag == ((static_cast<std::uint64_t>(BatchField::kMessages) << 3) | kBytes) &&
+                       size && *size <= kLaneMessageBytesMax && head + *size == batch_bytes;
+  return message ? std::optional(head) : std::nullopt;
+}
+
 Status decode_batch(std::span<const std::byte> bytes, DecodedBatch& out) {
   out.messages.clear();
   out.closed.reset();

@@ -28,6 +28,11 @@ struct FieldHeader {
 /// REQUIRES: payload_bytes below 2^32.
 FieldHeader field_header(BatchField field, std::size_t payload_bytes);
 
+/// Where the message begins in a batch of `batch_bytes` that is one message and nothing else;
+/// nullopt: it is more or less than that, or `begin`, its first bytes, are too few to see it.
+std::optional<std::size_t> lone_message_at(std::span<const std::byte> begin,
+                                           std::size_t batch_bytes);
+
 /// Views of the bytes that were decoded.
 struct DecodedBatch {
   std::vector<std::span<const std::byte>> messages;

@@ -54,6 +54,26 @@ TEST(LaneCodecTest, ProtobufReadsWhatItWrites) {
   EXPECT_TRUE(batch.has_closed());
 }
 
+TEST(LaneCodecTest, AMessageAloneIsFoundByItsFirstBytes) {
+  const std::string wire = field(BatchField::kMessages, std::string(300'000, 'x'));
+  const std::size_t head = wire.size() - 300'000;
+  for (std::size_t seen = 0; seen < 20; ++seen) {
+    const auto at = lone_message_at(bytes_of(wire).first(seen), wire.size());
+    EXPECT_EQ(at, seen < head ? std::nullopt : std::optional(head)) << seen;
+  }
+}
+
+TEST(LaneCodecTest, WhatIsMoreOrLessThanAMessageAloneIsNot) {
+  const std::string message = field(BatchField::kMessages, std::string(1'000, 'x'));
+  const std::string words = field(BatchField::kClosed, std::string(1'000, 'x'));
+  const std::string large =
+      field(BatchField::kMessages, std::string(kLaneMessageBytesMax + 1, 'x'));
+  EXPECT_FALSE(lone_message_at(bytes_of(message + words), message.size() + words.size()));
+  EXPECT_FALSE(lone_message_at(bytes_of(message), message.size() - 1));
+  EXPECT_FALSE(lone_message_at(bytes_of(words), words.size()));
+  EXPECT_FALSE(lone_message_at(bytes_of(large), large.size()));
+}
+
 TEST(LaneCodecTest, FieldsOfALaterMinorVersionAreSkipped) {
   // 15: varint 300; 16: fixed64; 17: fixed32; 18: bytes "zz".
   const std::string later = std::string("\x78\xAC\x02", 3) + std::string("\x81\x01", 2) +

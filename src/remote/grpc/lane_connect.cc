@@ -6,12 +6,14 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "remote/grpc/channel_options.h"
 #include "remote/grpc/credentials.h"
@@ -24,18 +26,48 @@ namespace {
 
 constexpr std::size_t kRoles = 4;
 
-/// One a role and process, for ever: bulk data is not in front of tasks, nothing in front of
-/// health.
-std::shared_ptr<Reactor> client_reactor(LaneRole role) {
+/// Whoever polls a queue asks for all of its sockets, so that a lane is the slower the more lanes
+/// it shares its queue with (dispatch_64_sessions_over_1). Those of tasks have so many queues, and
+/// as many threads; the others are not polled in a task's way.
+constexpr std::size_t kTaskReactorsMax = 16;
+
+/// Of one role, for ever: bulk data is not in front of tasks, nothing in front of health.
+struct ClientReactors {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<Reactor>> all;
+};
+
+/// The one with the fewest lanes, which it holds: lanes that connect at the same time count, too.
+std::shared_ptr<Reactor> hold_reactor(LaneRole role) {
   // Never destroyed: lanes of other static objects may still close when the process ends.
-  static auto& reactors =
-      *std::make_unique<std::array<std::shared_ptr<Reactor>, kRoles>>().release();
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  std::shared_ptr<Reactor>& reactor = reactors[static_cast<std::size_t>(role) - 1];
-  if (!reactor) reactor = Reactor::start(std::make_unique<grpc::CompletionQueue>());
-  return reactor;
+  static auto& roles = *std::make_unique<std::array<ClientReactors, kRoles>>().release();
+  ClientReactors& reactors = roles[static_cast<std::size_t>(role) - 1];
+  const std::lock_guard lock(reactors.mutex);
+  const auto by_lanes = [](const auto& a, const auto& b) { return a->holders() < b->holders(); };
+  const auto least = std::min_element(reactors.all.begin(), reactors.all.end(), by_lanes);
+  const std::size_t most = role == LaneRole::kTask ? kTaskReactorsMax : 1;
+  const bool idle = least != reactors.all.end() && (*least)->holders() == 0;
+  if (!idle && reactors.all.size() < most) {
+    reactors.all.push_back(Reactor::start(std::make_unique<grpc::CompletionQueue>()));
+    reactors.all.back()->hold();
+    return reactors.all.back();
+  }
+  (*least)->hold();
+  return *least;
 }
+
+/// As long as a lane connects; then it holds its reactor itself.
+class HeldReactor {
+ public:
+  explicit HeldReactor(LaneRole role) : reactor_(hold_reactor(role)) {}
+  ~HeldReactor() { reactor_->release(); }
+  HeldReactor(const HeldReactor&) = delete;
+  HeldReactor& operator=(const HeldReactor&) = delete;
+  const std::shared_ptr<Reactor>& get() const { return reactor_; }
+
+ private:
+  const std::shared_ptr<Reactor> reactor_;
+};
 
 struct ClientStream final : LaneStream {
   void read(grpc::ByteBuffer& into, void* tag) override { call->Read(&into, tag); }
@@ -142,9 +174,10 @@ Result<std::unique_ptr<Lane>> connect_grpc_lane(const LaneConnect& where, LaneOp
   ECHELON_RETURN_IF_ERROR(check_lane_token(where.token));
   ECHELON_ASSIGN_OR_RETURN(const auto credentials,
                            make_channel_credentials(where.address, where.credentials));
-  const std::shared_ptr<Reactor> reactor = client_reactor(where.role);
+  const HeldReactor held(where.role);
+  const std::shared_ptr<Reactor>& reactor = held.get();
   auto stream = std::make_unique<ClientStream>();
-  stream->channel = grpc::CreateCustomChannel(where.address, credentials, lane_channel_arguments());
+  stream->channel = grpc::CreateCustomChannel(where.address, credentials, lane_channel_arguments(where.silent_max));
   stream->context.AddMetadata(kTokenKey, where.token);
   stream->context.AddMetadata(kProtocolKey, protocol_version());
   stream->call = grpc::GenericStub(stream->channel)

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error_codec.h"
+#include "remote/grpc/freed_memory.h"
 #include "remote/lane_words.h"
 
 namespace echelon {
@@ -18,6 +19,10 @@ constexpr std::size_t kBatchBytesGoal = std::size_t{256} << 10;
 constexpr std::size_t kBatchMessagesGoal = 256;
 /// A batch below this is copied out of the pages that it came in, which are larger than it.
 constexpr std::size_t kKeepPagesBytes = std::size_t{16} << 10;
+/// A message from here on stays in the parts in which it came, unless these are so small that what
+/// they cost beside their bytes matters.
+constexpr std::size_t kKeepPartsBytes = std::size_t{128} << 10;
+constexpr std::size_t kPartBytesMin = 1024;
 /// A closed lane writes what was sent for so long, if the peer is slow to take it.
 constexpr std::chrono::seconds kLinger{5};
 constexpr std::size_t kWordsBytesMax = std::size_t{64} << 10;
@@ -99,12 +104,11 @@ LaneCore::LaneCore(std::shared_ptr<Reactor> reactor, std::unique_ptr<LaneStream>
       stream_(std::move(stream)),
       broken_(std::move(broken)),
       notify_(std::move(options.notify)) {
+  keep_freed_memory();
   reactor_->hold();
-  reactor_->add_lane();
 }
 
 LaneCore::~LaneCore() {
-  reactor_->remove_lane();
   reactor_->release();
 }
 
@@ -137,7 +141,7 @@ LaneSend LaneCore::try_send(LaneSegments segments) {
 }
 
 std::size_t LaneCore::poll(LaneEvents& events) {
-  reactor_->poll();
+  reactor_->poll(polls_seen_);
   if (!news_.load(std::memory_order_acquire)) return 0;  // pairs with note_news_locked()
   std::size_t count = 0;
   std::unique_lock lock(mutex_);
@@ -146,7 +150,7 @@ std::size_t LaneCore::poll(LaneEvents& events) {
     const Arrived message = std::move(inbox_.front());
     inbox_.pop_front();
     lock.unlock();
-    events.on_message(message.bytes);
+    deliver(message, events);
     lock.lock();
     inbox_bytes_ -= message.cost;
   }
@@ -158,6 +162,18 @@ std::size_t LaneCore::poll(LaneEvents& events) {
   if (!report) return count;
   events.on_down(why_);
   return count + 1;
+}
+
+void LaneCore::deliver(const Arrived& message, LaneEvents& events) {
+  if (message.parts.empty()) return events.on_message(message.bytes);
+  std::vector<std::span<const std::byte>> parts;
+  parts.reserve(message.parts.size());
+  std::size_t skip = message.skipped;
+  for (const grpc::Slice& slice : message.parts) {
+    const auto part = view(slice).subspan(std::exchange(skip, 0));
+    if (!part.empty()) parts.push_back(part);
+  }
+  events.on_parts(parts);
 }
 
 bool LaneCore::has_news() {
@@ -267,7 +283,24 @@ void LaneCore::on_linger(bool ok) {
   if (ok) stream_->cancel();
 }
 
+/// False: it is no large message alone.
+bool LaneCore::take_parts_locked(grpc::ByteBuffer& buffer) {
+  const std::size_t bytes = buffer.Length();
+  if (bytes < kKeepPartsBytes) return false;
+  Arrived message;
+  if (!buffer.Dump(&message.parts).ok() || message.parts.empty()) return false;
+  if (bytes / message.parts.size() < kPartBytesMin) return false;
+  const auto at = lone_message_at(view(message.parts.front()), bytes);
+  if (!at) return false;
+  message.skipped = *at;
+  message.cost = bytes + kMessageCost;
+  inbox_bytes_ += message.cost;
+  inbox_.push_back(std::move(message));
+  return true;
+}
+
 void LaneCore::take_batch_locked(grpc::ByteBuffer& buffer) {
+  if (take_parts_locked(buffer)) return;
   const std::optional<grpc::Slice> bytes = join(buffer);
   DecodedBatch batch;
   const Status decoded = bytes ? decode_batch(view(*bytes), batch) : unreadable();
@@ -279,7 +312,10 @@ void LaneCore::take_batch_locked(grpc::ByteBuffer& buffer) {
   for (const auto message : batch.messages) {
     besides -= message.size();
     const std::size_t cost = message.size() + kMessageCost;
-    inbox_.push_back({.owner = *bytes, .bytes = message, .cost = cost});
+    Arrived& arrived = inbox_.emplace_back();
+    arrived.owner = *bytes;
+    arrived.bytes = message;
+    arrived.cost = cost;
     inbox_bytes_ += cost;
   }
   // The last message holds all of the batch's memory.

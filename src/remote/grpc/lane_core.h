@@ -22,6 +22,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -78,7 +79,9 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   struct Arrived {
     grpc::Slice owner;
     std::span<const std::byte> bytes;
-    std::size_t cost = 0;  // of what inbox_bytes_ counts
+    std::vector<grpc::Slice> parts;  // of a large message, instead of the two above
+    std::size_t skipped = 0;         // of the first part: it is no message's
+    std::size_t cost = 0;            // of what inbox_bytes_ counts
   };
 
   void on_read(bool ok);
@@ -87,6 +90,8 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   void on_finished(bool ok);
   void on_linger(bool ok);
 
+  static void deliver(const Arrived& message, LaneEvents& events);
+  bool take_parts_locked(grpc::ByteBuffer& buffer);
   void take_batch_locked(grpc::ByteBuffer& buffer);
   void take_words_locked(std::span<const std::byte> words);
   void go_down_locked(Status why);
@@ -104,6 +109,8 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   const std::shared_ptr<Reactor> reactor_;
   const std::unique_ptr<LaneStream> stream_;
   const std::function<Status(const grpc::Status&)> broken_;
+
+  std::uint64_t polls_seen_ = 0;  // poll()'s
 
   std::mutex notify_mutex_;  // never taken under mutex_
   std::function<void()> notify_;

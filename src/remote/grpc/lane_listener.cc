@@ -182,7 +182,7 @@ Status LaneServer::start() {
   ECHELON_ASSIGN_OR_RETURN(const auto credentials,
                            make_server_credentials(where_.address, where_.credentials));
   grpc::ServerBuilder builder;
-  set_lane_options(builder);
+  set_lane_options(builder, where_.silent_max);
   int port = 0;
   builder.AddListeningPort(where_.address, credentials, &port);
   builder.RegisterService(&service_);

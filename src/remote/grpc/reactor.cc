@@ -24,12 +24,11 @@ std::shared_ptr<Reactor> Reactor::start(std::unique_ptr<grpc::CompletionQueue> q
   return reactor;
 }
 
-void Reactor::poll() {
-  const std::uint64_t turn = polls_.fetch_add(1, std::memory_order_relaxed);
+void Reactor::poll(std::uint64_t& seen) {
+  const std::uint64_t polls = polls_.load(std::memory_order_relaxed);
+  if (std::exchange(seen, polls) != polls) return;
+  seen = polls_.fetch_add(1, std::memory_order_relaxed) + 1;
   if (wanted_.load(std::memory_order_relaxed)) wanted_.store(false, std::memory_order_relaxed);
-  const std::uint32_t lanes = lanes_.load(std::memory_order_relaxed);
-  // One look at the queue a round over all lanes is enough.
-  if (lanes > 1 && turn % lanes != 0) return;
   void* tag = nullptr;
   bool ok = false;
   for (int count = 0; count < kCompletionsAPollMax; ++count) {

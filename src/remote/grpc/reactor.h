@@ -41,8 +41,10 @@ class Reactor {
   static std::shared_ptr<Reactor> start(std::unique_ptr<grpc::CompletionQueue> queue);
 
   grpc::CompletionQueue* queue() { return queue_.get(); }
-  /// Completes what is there. Never waits.
-  void poll();
+  /// Completes what is there, unless somebody did since the caller's last poll: of several lanes
+  /// that are polled in turn, one looks a round. `seen` is the caller's own, 0 at first. Never
+  /// waits.
+  void poll(std::uint64_t& seen);
   /// The caller is about to sleep: from here on the reactor's thread looks by itself.
   void watch() {
     // pairs with park(): either the thread sees that it is wanted, or this sees that it has parked
@@ -55,9 +57,11 @@ class Reactor {
   /// Around the life of whatever starts operations.
   void hold();
   void release();
-  /// Lanes that poll it: each does its share.
-  void add_lane() { lanes_.fetch_add(1, std::memory_order_relaxed); }
-  void remove_lane() { lanes_.fetch_sub(1, std::memory_order_relaxed); }
+  /// Who holds it, about.
+  std::size_t holders() const {
+    const std::lock_guard lock(mutex_);
+    return holders_;
+  }
 
  private:
   explicit Reactor(std::unique_ptr<grpc::CompletionQueue> queue) : queue_(std::move(queue)) {}
@@ -69,10 +73,9 @@ class Reactor {
 
   std::unique_ptr<grpc::CompletionQueue> queue_;
   std::atomic<std::uint64_t> polls_{0};
-  std::atomic<std::uint32_t> lanes_{0};
   std::atomic<bool> parked_{false};
   std::atomic<bool> wanted_{true};  // nobody has polled since the last watch()
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable unparked_;
   std::size_t holders_ = 0;  // guarded by mutex_
   bool shut_down_ = false;   // guarded by mutex_

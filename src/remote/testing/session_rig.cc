@@ -184,7 +184,7 @@ void SessionRig::listen() {
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     let_in(role, std::move(lane));
   };
-  RemoteTransport* const transport = load_transport(lanes_of_all).value();
+  LaneTransport* const transport = load_lanes(lanes_of_all).value();
   listener_ = transport->listen_lanes(std::move(where)).value();
 }
 
@@ -199,7 +199,7 @@ std::unique_ptr<Lane> SessionRig::make_lane(LaneRole role, LaneOptions session_o
   where.address = listener_->address();
   where.token = kToken;
   where.role = role;
-  RemoteTransport* const transport = load_transport(lanes_of_all).value();
+  LaneTransport* const transport = load_lanes(lanes_of_all).value();
   return transport->connect_lane(where, std::move(options)).value();
 }
 
@@ -269,12 +269,14 @@ void SessionRig::send(std::uint64_t id, TestTask what,
   ASSERT_EQ(try_send(id, what, test_body(scalars)), DispatchResult::kSent) << id;
 }
 
-void SessionRig::copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from) {
+void SessionRig::copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from,
+                      MonotonicNs deadline_ns) {
   const std::array<TaggedTensor, 2> tensors = {TaggedTensor{to, Tag::kOutput},
                                                TaggedTensor{from, Tag::kInput}};
   std::vector<std::byte> body(task_body_bytes(tensors, {}, nullptr));
   encode_task_body(tensors, {}, nullptr, body);
-  ASSERT_EQ(try_send(id, TestTask::kEmpty, body, 0, TaskKind::kCopy), DispatchResult::kSent);
+  ASSERT_EQ(try_send(id, TestTask::kEmpty, body, deadline_ns, TaskKind::kCopy),
+            DispatchResult::kSent);
 }
 
 bool SessionRig::wait_for(std::uint64_t id) {

@@ -68,10 +68,25 @@ class TestSessionTasks final : public TaskHandler {
   std::atomic<bool> waits_for_cancel_{false};
 };
 
+/// What the lanes of a rig can be here.
+inline std::vector<const char*> lanes_to_test() {
+  std::vector<const char*> lanes = {"sim", "grpc"};
+#ifdef ECHELON_HAS_UCX
+  lanes.push_back("ucx");
+#endif
+  return lanes;
+}
+
 class SessionRig final : public EndpointEvents {
  public:
+  static RemoteEndpointOptions patient() {
+    RemoteEndpointOptions options;
+    options.silent_max = std::chrono::seconds(20);
+    return options;
+  }
   struct Options {
-    RemoteEndpointOptions endpoint = {};
+    /// With time for a machine that does much else; what a test asserts about time it sets itself.
+    RemoteEndpointOptions endpoint = patient();
     SessionServerOptions server = {};
     ControlHooks hooks = {};
     bool serve = true;               // false: the test itself is the session; see peer()
@@ -102,7 +117,8 @@ class SessionRig final : public EndpointEvents {
   DispatchResult try_send(std::uint64_t id, TestTask what, std::span<const std::byte> body,
                           MonotonicNs deadline_ns = 0, TaskKind kind = TaskKind::kSub);
   void send(std::uint64_t id, TestTask what, std::initializer_list<std::uint64_t> scalars = {});
-  void copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from);
+  void copy(std::uint64_t id, const TensorDesc& to, const TensorDesc& from,
+            MonotonicNs deadline_ns = 0);
   bool wait_for(std::uint64_t id);
   /// A tensor of the session's, asked for over its data lane.
   Result<TensorDesc> allocate(std::initializer_list<std::int64_t> shape,
