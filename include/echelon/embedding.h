@@ -119,10 +119,10 @@ ECHELON_API OrchHandle ship_orch(Worker& worker, const Shipment& shipment,
                                  std::chrono::milliseconds timeout);
 
 /// The program of a language in which a daemon's sessions run. Waits until this process is to be a
-/// session, is it, and ends the process. `arguments`: what the daemon put on its command line. On the
-/// main thread, which is the only one and holds the language's lock, as after
-/// Language::after_fork_in_child. What is wrong with them, or with the message that it waits for, is
-/// said on standard error.
+/// session, is it, and ends the process. `arguments`: what the daemon put on its command line. On
+/// the main thread, which is the only one and holds the language's lock, as after
+/// Language::after_fork_in_child. Throws InvalidArgument where no daemon started this process,
+/// Error for what it cannot read.
 ECHELON_API [[noreturn]] void run_session(const std::vector<std::string>& arguments,
                                           std::shared_ptr<const Language> language);
 

@@ -179,6 +179,7 @@ Result<int> serve(const DaemonConfig& config,
   ECHELON_ASSIGN_OR_RETURN(const bool local, address_is_local(config.listen));
   ECHELON_RETURN_IF_ERROR(check_secured(config, local));
   ECHELON_RETURN_IF_ERROR(check_modules(config.modules));
+  ECHELON_RETURN_IF_ERROR(detail::check_lanes_address(config.listen));
   const Credentials credentials{config.tls_dir, config.insecure};
   raise_descriptor_limit();
   EndSignals signals;
@@ -200,8 +201,8 @@ Result<int> serve(const DaemonConfig& config,
   };
   options.on_lost = [&lost](const Status& why) { lost.set(why); };
   options.log = true;
-  // Before its spawner is forked: sessions have it then, and do not load it each (10 ms of a start).
-  // It has no thread until it is used.
+  // Before its spawner is forked: sessions have it then, and do not load it each (10 ms of a
+  // start). It has no thread until it is used.
   ECHELON_ASSIGN_OR_RETURN(transport, load_transport(kTransport));
   ECHELON_ASSIGN_OR_RETURN(const auto daemon, Daemon::start(std::move(options)));
   const NoBrokenPipe no_broken_pipe;  // the daemon's alone: sessions are forked from its spawner

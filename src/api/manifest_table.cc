@@ -126,18 +126,6 @@ Status load_libraries(const SessionManifest& manifest, MadeTable& made) {
   return {};
 }
 
-/// In place of a function that cannot be made here: says so when it is called.
-void refuse_calls(Callable& callable, std::string why) {
-  const Status refusal =
-      Status::error(Code::kFailedPrecondition, Reason::kBadArgument, std::move(why));
-  callable.library = nullptr;
-  if (callable.kind == TaskKind::kSub) {
-    callable.sub = [refusal](Task&) { throw_error(refusal.shared_info()); };
-  } else {
-    callable.orch = [refusal](Orchestrator&, TaskArgs&) { throw_error(refusal.shared_info()); };
-  }
-}
-
 Status make_image(const ManifestCallable& given, Callable& callable) {
   if (given.form != Form::kImage) {
     return damaged(fmt::format("the chip callable \"{}\" has no image", given.name));

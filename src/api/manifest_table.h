@@ -31,8 +31,8 @@ namespace echelon::detail {
 /// Worker is enough. Errors: kTooLarge, where it is more than a manifest may hold; kSystem.
 Status fill_manifest(const CallableTable& table, SessionManifest& manifest);
 
-/// For a session without a language (Runtime::kNative): what only a language can make keeps its slot,
-/// and says so when it is called there.
+/// For a session without a language (Runtime::kNative): what only a language can make keeps its
+/// slot, and says so when it is called there.
 void keep_from_native(SessionManifest& manifest);
 
 /// Loads the libraries and makes the callables. The table keeps all it refers to. `language` may be

@@ -245,8 +245,20 @@ TEST_F(ManifestTable, WhatWasPackedIsMadeAgainByTheLanguageOfTheSession) {
   EXPECT_EQ(made.callables[0].form, Form::kPickle);
   const embedding::Language language = sizes();
   EXPECT_EQ(call(**make_table(made, &language), 1).value, 20'000);
-  EXPECT_THAT(call(**make_table(made, nullptr), 1).message,
-              HasSubstr("started without the language that it is written in"));
+  EXPECT_THAT(call(**make_table(made, nullptr), 1).message, HasSubstr("runs C++ alone"));
+}
+
+TEST_F(ManifestTable, ANativeSessionIsToldTheNamesOfWhatItCannotRunAndNoMore) {
+  Callable packed = function("packed");
+  packed.pack = [] { return embedding::Packed{Form::kPickle, std::vector<std::byte>(20'000)}; };
+  root.add(packed).value();
+  SessionManifest made = manifest();
+  keep_from_native(made);
+  EXPECT_EQ(made.callables[0].form, Form::kInherited);
+  const embedding::Language language = sizes();
+  EXPECT_THAT(
+      call(**make_table(made, &language), 1).message,
+      AllOf(HasSubstr("\"packed\" is a function of Python"), HasSubstr("runtime=\"python\"")));
 }
 
 TEST_F(ManifestTable, WhatCannotBePackedOrLoadedRefusesItsCallsWithTheLanguagesWords) {

@@ -95,8 +95,8 @@ SessionManifest Node::manifest_of(const Child& child) const {
   const MonotonicNs now = env_.now_ns();
   const MonotonicNs until = start_until_ns_ - std::min(start_until_ns_, kStartMarginNs);
   SessionManifest manifest;
-  manifest.runtime = spec.runtime == Runtime::kPython ? SessionRuntime::kPython
-                                                      : SessionRuntime::kNative;
+  manifest.runtime =
+      spec.runtime == Runtime::kPython ? SessionRuntime::kPython : SessionRuntime::kNative;
   manifest.path = child.path;
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;

@@ -36,6 +36,13 @@ SubtreeAnswer refusal(std::string path, std::string message) {
   return answer;
 }
 
+/// Of a language that is not here.
+Callable refused(const RegisterRequest& request) {
+  Callable callable = describe_callable(request);
+  refuse_calls(callable, native_refusal(request.name, callable.kind));
+  return callable;
+}
+
 }  // namespace
 
 // --- life
@@ -187,6 +194,7 @@ void Registrar::on_register(std::uint64_t token, const RegisterFrame& frame) {
                      refusal(options_.path, request.status().info().message));
   }
   request->deadline_ns = deadline_below(request->deadline_ns, env_.now_ns());
+  request->foreign = options_.language == nullptr && needs_language(request->form);
   protocol_->on_register(token, *request);
   settle();
 }
@@ -316,6 +324,11 @@ bool Registrar::try_send(ChildIndex child, const Outgoing& outgoing) {
 void Registrar::prepare(const RegisterRequest& request) {
   wakes_.wake();
   const bool library = request.kind == RegisteredKind::kLibrary;
+  if (request.foreign) {
+    return static_cast<void>(prepared_.emplace_back(
+        request.serial,
+        table_.insert(request.slot, request.serial, request.owner, refused(request))));
+  }
   const bool runs_here = request.below && (library || request.kind == RegisteredKind::kOrch);
   if (runs_here) return prepare_in_thread(request);
   const Status status = library ? Status()

@@ -15,6 +15,7 @@
 #include "api/manifest_table.h"
 #include "api/next_level.h"
 #include "api/session_pool.h"
+#include "api/shipped_callable.h"
 #include "process/child_connection.h"
 #include "process/control_server.h"
 #include "process/last_words.h"
@@ -31,8 +32,8 @@ constexpr MonotonicNs kLostGraceNs = 500'000'000;
 constexpr std::chrono::nanoseconds kLanesPatienceMin = std::chrono::seconds(30);
 
 /// Beside the daemon's, on a port or path of its own.
-std::string lanes_address(const std::string& daemon) {
-  if (daemon.starts_with("unix:")) return fmt::format("{}.{}", daemon, ::getpid());
+std::string lanes_address(const std::string& daemon, pid_t pid) {
+  if (daemon.starts_with("unix:")) return fmt::format("{}.{}", daemon, pid);
   return daemon.substr(0, daemon.rfind(':')) + ":0";
 }
 
@@ -80,18 +81,21 @@ class AllowedRegistrations final : public RegistrationHooks {
  public:
   /// All must outlive it; `server` is made after it.
   AllowedRegistrations(const SessionPlace& place, RegistrationHooks& to,
-                       const std::unique_ptr<SessionServer>& server, std::string path)
-      : place_(place), to_(to), server_(server), path_(std::move(path)) {}
+                       const std::unique_ptr<SessionServer>& server, const Node& node)
+      : place_(place), to_(to), server_(server), node_(node) {}
 
   void on_register(std::uint64_t token, const RegisterFrame& frame) override {
     const RegisterRequest& request = frame.request;
+    // What nobody reads here need not be allowed: its name is kept, to be refused.
+    const bool unread = node_.language() == nullptr && needs_language(request.form);
     const Status allowed =
-        check_form(place_.allowed, request.form, to_string(request.kind), request.name);
+        unread ? Status()
+               : check_form(place_.allowed, request.form, to_string(request.kind), request.name);
     if (allowed.ok()) return to_.on_register(token, frame);
     // Its payload has come already, and is not kept.
     if (frame.push != 0) static_cast<void>(server_->take_payload(frame.push, frame.payload_bytes));
     SubtreeAnswer answer;
-    answer.add({AnswerOutcome::kRefused, ::getpid(), path_, allowed.info().message});
+    answer.add({AnswerOutcome::kRefused, ::getpid(), node_.path(), allowed.info().message});
     // A parent that reads no answers gets none: whoever asked has a deadline of its own.
     static_cast<void>(server_->answer(FrameKind::kRegisterReply, token,
                                       encode_answer(answer, kAnswerMessageBytesMax)));
@@ -104,7 +108,7 @@ class AllowedRegistrations final : public RegistrationHooks {
   const SessionPlace& place_;
   RegistrationHooks& to_;
   const std::unique_ptr<SessionServer>& server_;
-  const std::string path_;
+  const Node& node_;
 };
 
 std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table,
@@ -248,7 +252,7 @@ ControlHooks Session::parent_hooks() {
   hooks.shutdown = [this] { server_->stop(); };
   add_node_hooks(hooks, *node_);
   registrations_ =
-      std::make_unique<AllowedRegistrations>(place_, node_->registrar(), server_, manifest_.path);
+      std::make_unique<AllowedRegistrations>(place_, node_->registrar(), server_, *node_);
   hooks.registration = registrations_.get();
   return hooks;
 }
@@ -291,7 +295,7 @@ Status Session::expect_peer(const std::string& token, std::uint64_t link,
 
 Status Session::listen() {
   LaneListen where;
-  where.address = lanes_address(place_.daemon);
+  where.address = lanes_address(place_.daemon, ::getpid());
   where.credentials = place_.credentials;
   where.token = token_;
   where.silent_max = manifest_.lease;
@@ -379,6 +383,17 @@ Status serve_session(ChildConnection& connection, ChildBoot& payload, const Sess
 }
 
 }  // namespace
+
+Status check_lanes_address(const std::string& daemon) {
+  if (!daemon.starts_with("unix:")) return {};
+  constexpr pid_t kPidMax = 4'194'304;
+  const auto local = address_is_local(lanes_address(daemon, kPidMax));
+  if (local.ok()) return {};
+  return Status::error(Code::kInvalidArgument, Reason::kBadArgument,
+                       fmt::format("sessions listen beside their daemon, at its path with their "
+                                   "process's number after it: {}",
+                                   local.status().info().message));
+}
 
 int run_session(ChildBoot boot, const SessionPlace& place,
                 std::shared_ptr<const embedding::Language> language) {

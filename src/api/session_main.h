@@ -16,6 +16,7 @@
 
 #include <echelon/embedding.h>
 
+#include "base/status.h"
 #include "process/child_boot.h"
 #include "remote/session_rules.h"
 #include "remote/transport.h"
@@ -29,6 +30,10 @@ struct SessionPlace {
   Credentials credentials;
   std::set<AllowedCode> allowed;
 };
+
+/// Before a daemon starts. Errors: kBadArgument where its sessions could not listen beside it, as a
+/// socket's path would be too long.
+Status check_lanes_address(const std::string& daemon);
 
 /// As arguments of a runner's command line, and back. Errors: kBadArgument.
 std::vector<std::string> place_arguments(const SessionPlace& place);

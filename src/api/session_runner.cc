@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstdio>
 #include <string_view>
 #include <utility>
 
 #include <echelon/embedding.h>
 
 #include "api/session_main.h"
+#include "api/throw_status.h"
 #include "process/child_boot.h"
 
 namespace echelon {
@@ -66,9 +66,7 @@ Result<int> wait_and_run(const std::vector<std::string>& arguments,
 
 void run_session(const std::vector<std::string>& arguments,
                  std::shared_ptr<const Language> language) {
-  const Result<int> ended = wait_and_run(arguments, std::move(language));
-  if (!ended.ok()) std::fprintf(stderr, "echelon: %s\n", ended.status().info().message.c_str());
-  leave_child(ended.ok() ? *ended : 1);
+  leave_child(detail::value_or_throw(wait_and_run(arguments, std::move(language))));
 }
 
 }  // namespace embedding

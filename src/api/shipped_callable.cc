@@ -61,6 +61,17 @@ TaskKind task_kind(RegisteredKind kind) {
                                          : TaskKind::kSub;
 }
 
+void refuse_calls(Callable& callable, std::string why) {
+  const Status refusal =
+      Status::error(Code::kFailedPrecondition, Reason::kBadArgument, std::move(why));
+  callable.library = nullptr;
+  if (callable.kind == TaskKind::kSub) {
+    callable.sub = [refusal](Task&) { throw_error(refusal.shared_info()); };
+  } else {
+    callable.orch = [refusal](Orchestrator&, TaskArgs&) { throw_error(refusal.shared_info()); };
+  }
+}
+
 bool needs_language(embedding::Form form) {
   return form == embedding::Form::kImportPath || form == embedding::Form::kPickle;
 }

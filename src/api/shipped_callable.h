@@ -20,6 +20,9 @@ bool needs_language(embedding::Form form);
 /// What is said of such a function where there is none.
 std::string native_refusal(std::string_view name, TaskKind kind);
 
+/// In place of a function that cannot be made here: says so when it is called.
+void refuse_calls(Callable& callable, std::string why);
+
 /// Its name and identity alone: what a Worker needs that only passes it on to its children.
 Callable describe_callable(const RegisterRequest& request);
 

@@ -70,6 +70,13 @@ ErrorInfo info_of(const ChildAnswer& answer, const std::string& callable) {
   return info;
 }
 
+std::string why_nobody(const SubtreeAnswer& answer) {
+  for (const ChildAnswer& child : answer.children) {
+    if (!child.message.empty()) return fmt::format("{} says that {}", child.path, child.message);
+  }
+  return "every process that could is dead";
+}
+
 /// What register_*() throws where not all could: path, pid and traceback are those of the first
 /// that could not; those that could not come first.
 ErrorInfo failure_of(const SubtreeAnswer& answer, const std::string& call,
@@ -94,7 +101,7 @@ ErrorInfo failure_of(const SubtreeAnswer& answer, const std::string& call,
   info.callable = callable;
   if (failed == 0 && answer.runners == 0) {
     info.others.clear();
-    info.message = fmt::format("{}: nobody can run it, as every process that could is dead", call);
+    info.message = fmt::format("{}: nobody can run it, as {}", call, why_nobody(answer));
     return info;
   }
   info.message = fmt::format(

@@ -28,7 +28,8 @@ constexpr const char* kMore =
     "  --allow library     shared objects and chip images: machine code\n"
     "  --allow pickle      Python's pickle, which runs code as it is read\n"
     "  --allow source      code as text; nothing of this version brings any\n"
-    "  --modules a.b,c     Python: modules that import paths and pickles may name; without it, any\n"
+    "  --modules a.b,c     Python: modules that import paths and pickles may name; without it, "
+    "any\n"
     "                      where pickles are allowed, and else none\n"
     "Allow what you would let those parents run under this user.";
 

@@ -25,7 +25,7 @@ bool concerns(ChildKind child, RegisteredKind what) {
 /// A Worker below the one it was registered on calls orchestration functions, by name in libraries,
 /// too; all else it hands on.
 bool runs_here(const RegisterRequest& request) {
-  return request.below &&
+  return request.below && !request.foreign &&
          (request.kind == RegisteredKind::kOrch || request.kind == RegisteredKind::kLibrary);
 }
 
@@ -62,6 +62,7 @@ bool RegistrationProtocol::routable(const RegisterRequest& request) const {
 
 std::vector<ChildIndex> RegistrationProtocol::targets(const RegisterRequest& request) const {
   if (!request.route.empty()) return {ChildIndex{request.route.front()}};
+  if (request.foreign) return {};
   std::vector<ChildIndex> found;
   for (std::uint32_t i = 0; i < kinds_.size(); ++i) {
     if (live_[i] && concerns(kinds_[i], request.kind)) found.push_back(ChildIndex{i});
@@ -84,6 +85,7 @@ void RegistrationProtocol::on_register(std::uint64_t asker, const RegisterReques
   entry.deadline_ns = request.deadline_ns;
   entry.here = request.route.empty();
   entry.runs_here = runs_here(request);
+  entry.foreign = request.foreign;
   entry.preparing = entry.here;
   entry.doing = doing_text(request);
   preparing_.insert(request.serial);
@@ -109,7 +111,8 @@ void RegistrationProtocol::on_prepared(std::uint64_t serial, const Status& statu
   const auto at = entries_.find(serial);
   if (at == entries_.end() || !std::exchange(at->second.preparing, false)) return;
   Entry& entry = at->second;
-  ChildAnswer own = status.ok() ? self(AnswerOutcome::kReady, "")
+  const char* const without = entry.foreign ? "it runs C++ alone (runtime \"native\")" : "";
+  ChildAnswer own = status.ok() ? self(AnswerOutcome::kReady, without)
                                 : self(AnswerOutcome::kRefused, status.info().message);
   if (!status.ok()) own.traceback = status.info().traceback;
   entry.answer.add(std::move(own));

@@ -97,6 +97,7 @@ class RegistrationProtocol {
     Stage stage = Stage::kPreparing;
     bool here = false;       // prepared in this process, not only passed through
     bool runs_here = false;  // and called here
+    bool foreign = false;
     bool preparing = false;  // prepare() has not been answered
     bool drained = false;
     bool gave_up = false;  // on some child's answer

@@ -52,7 +52,10 @@ struct RegisterRequest {
   std::uint64_t serial = 0;  // tells this use of the slot from all others; never 0
   RegisteredKind kind = RegisteredKind::kSub;
   embedding::Form form = embedding::Form::kName;
-  bool below = false;                // below the Worker it was registered on: run here what can be
+  bool below = false;  // below the Worker it was registered on: run here what can be
+  /// Known in this process alone, which has not its language: kept here, to be refused by name, and
+  /// passed on to nobody.
+  bool foreign = false;
   std::uint64_t owner = 0;           // identity of that Worker
   std::vector<std::uint32_t> route;  // child indices from here to that Worker; empty: it is here
   std::string name;

@@ -4,10 +4,10 @@
 // spawner must remember. No I/O here: spawner.h and spawner_loop.h move the bytes.
 //
 //   u8 version (1), u8 message, u16 zero, u32 child index, then
-//   Spawn     u8 kind, u8 in a runner, 2 zero bytes, i32 expected parent, u64 uid, text path, text name, u16 count,
-//   count x text
-//             + descriptors: channel, edge, doorbell, and but for chips a payload or none; a spawner
-//             passes the whole of it on to a runner
+//   Spawn     u8 kind, u8 in a runner, 2 zero bytes, i32 expected parent, u64 uid, text path, text
+//   name, u16 count, count x text
+//             + descriptors: channel, edge, doorbell, and but for chips a payload or none; a
+//             spawner passes the whole of it on to a runner
 //   Kill      -
 //   Shutdown  u32 kill_after_ms
 //   Spawned   i32 pid                                    + descriptor: pidfd

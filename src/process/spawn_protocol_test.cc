@@ -47,6 +47,19 @@ TEST(SpawnProtocolTest, ARequestArrivesWhole) {
   EXPECT_EQ(got.expected_parent, 77);
 }
 
+TEST(SpawnProtocolTest, OnlyAWorkerIsMadeOfARunner) {
+  SpawnRequest asked = request(3);
+  asked.spec.kind = ChildKind::kWorker;
+  asked.spec.in_runner = true;
+  const auto whole = decode_down(bytes_of(DownMessage(asked)));
+  ASSERT_TRUE(whole.ok());
+  EXPECT_TRUE(std::get<SpawnRequest>(*whole).spec.in_runner);
+  asked.spec.kind = ChildKind::kSub;
+  const auto refused = decode_down(bytes_of(DownMessage(asked)));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().info().message, HasSubstr("in a runner"));
+}
+
 TEST(SpawnProtocolTest, KillAndShutdownArriveWhole) {
   const auto kill = decode_down(bytes_of(DownMessage(KillRequest{ChildIndex{9}})));
   ASSERT_TRUE(kill.ok());

@@ -52,8 +52,8 @@ struct SpawnerOptions {
   std::function<int(ChildBoot)> sub_main;
   std::function<int(ChildBoot)> worker_main;
   std::string chip_executable;
-  /// Program and arguments of what next-level Workers that ask for it are made of (WarmRunner), one of
-  /// which is kept ready. Empty: there is none.
+  /// Program and arguments of what next-level Workers that ask for it are made of (WarmRunner), one
+  /// of which is kept ready. Empty: there is none.
   std::vector<std::string> runner;
   /// The Worker's doorbell segment (borrowed): rung for the keeper after each report. -1: none.
   int doorbell_fd = -1;

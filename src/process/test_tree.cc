@@ -55,6 +55,7 @@ TestTree::TestTree(Options options) : options_(std::move(options)) {
   spawner.path = "root";
   spawner.sub_main = options_.sub_main;
   spawner.worker_main = options_.worker_main;
+  spawner.runner = options_.runner;
   spawner.chip_executable = options_.chip_executable;
   spawner.doorbell_fd = doorbell_segment_.fd();
   spawner_ = must(Spawner::fork(std::move(spawner)));
@@ -82,6 +83,7 @@ ChildIndex TestTree::add(ChildKind kind) {
   ChildSpec spec;
   spec.index = index;
   spec.kind = kind;
+  spec.in_runner = kind == ChildKind::kWorker && !options_.runner.empty();
   spec.uid = uid;
   spec.path = options.path;
   spec.name = fmt::format("child{}", index.value);

@@ -92,7 +92,8 @@ class TestTree final : public SpawnerEvents, public EndpointEvents {
     std::uint32_t children = 1;
     std::chrono::nanoseconds unresponsive_after = std::chrono::seconds(10);
     bool watch_idle = false;
-    int payload = -1;  // each child's
+    int payload = -1;                      // each child's
+    std::vector<std::string> runner = {};  // then Workers are made of it
     HostPool* pool = nullptr;
     EndpointEvents* also = nullptr;  // gets what endpoints report, before it is recorded here
   };

@@ -160,9 +160,8 @@ nb::object register_function(PyWorker& self, nb::handle given, nb::handle name,
   const std::string called = self.functions().name_for(function, Kind::kName, name);
   const bool ships = self.ships();
   if (!ships) remember_source(function);
-  const auto handle =
-      ships ? ship_function<Kind>(self, function, called, !name.is_none(), patience)
-            : Kind::inherit(self, {called, function, text});
+  const auto handle = ships ? ship_function<Kind>(self, function, called, !name.is_none(), patience)
+                            : Kind::inherit(self, {called, function, text});
   nb::object made = nb::cast(Named<typename Kind::Handle>{handle, called});
   self.functions().add(function, Kind::kName, called, made, handle.ref());
   return made;

@@ -318,14 +318,15 @@ void bind_remote_spec(nb::module_& module) {
   nb::class_<RemoteWorkerSpec> spec(module, "RemoteWorkerSpec",
                                     R"(A Worker on another host, for Worker.add_remote_worker().
 
-address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
-Python stay on this host.
+address: of the daemon there, `python -m echelon daemon --allow pickle`. Functions of Python run
+there with a copy of what they capture; C++ functions by name from a library (--allow library). What
+may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 
 >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
 >>> spec
 <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
->>> spec.chips, spec.lease, spec.stage
-([ChipSpec('cpu', 0)], 30.0, 'refuse'))");
+>>> spec.chips, spec.lease, spec.stage, spec.runtime
+([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python'))");
   bind_init(spec);
   bind_shape_of_worker(spec);
   bind_way_there(spec);

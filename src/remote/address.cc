@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <sys/un.h>
+
 #include <charconv>
 #include <string>
 
@@ -11,6 +13,8 @@ namespace echelon {
 namespace {
 
 constexpr unsigned kPortMax = 65535;
+/// Without the zero that ends it.
+constexpr std::size_t kUnixPathBytesMax = sizeof(sockaddr_un::sun_path) - 1;
 
 Status no_address(std::string_view given, std::string_view why) {
   return Status::error(
@@ -39,7 +43,13 @@ bool is_loopback(const std::string& host) {
 Result<bool> address_is_local(std::string_view address) {
   constexpr std::string_view kUnix = "unix:";
   if (address.starts_with(kUnix)) {
-    if (address.size() == kUnix.size()) return no_address(address, "there is no path");
+    const std::size_t bytes = address.size() - kUnix.size();
+    if (bytes == 0) return no_address(address, "there is no path");
+    if (bytes > kUnixPathBytesMax) {
+      return no_address(address, fmt::format("its path has {} bytes, and that of a socket at most "
+                                             "{}: choose a shorter folder",
+                                             bytes, kUnixPathBytesMax));
+    }
     return true;
   }
   const std::size_t colon = address.rfind(':');

@@ -31,5 +31,13 @@ TEST(AddressTest, WhatIsNoneIsRefusedWithWhatOneLooksLike) {
   }
 }
 
+TEST(AddressTest, APathThatIsTooLongForASocketIsRefusedWithItsLength) {
+  EXPECT_TRUE(address_is_local("unix:/" + std::string(106, 'p')).ok());
+  const auto local = address_is_local("unix:/" + std::string(107, 'p'));
+  ASSERT_FALSE(local.ok());
+  EXPECT_NE(local.status().info().message.find("108 bytes, and that of a socket at most 107"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace echelon

@@ -492,6 +492,18 @@ pid_t Daemon::spawner_pid() const {
   return state_->spawner->pid();
 }
 
+Status Daemon::admit_call() {
+  const std::lock_guard lock(state_->mutex);
+  ECHELON_RETURN_IF_ERROR(state_->refusal);
+  const Status room = check_session_count(state_->options.rules, state_->sessions.size());
+  if (!room.ok()) state_->log(fmt::format("a session is refused: {}", room.info().message));
+  return room;
+}
+
+std::uint64_t Daemon::manifest_bytes_max() const {
+  return state_->options.rules.memory_bytes_max;
+}
+
 void Daemon::warn(std::string_view line) {
   state_->log(fmt::format("WARNING: {}", line));
 }

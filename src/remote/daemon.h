@@ -63,6 +63,8 @@ class Daemon final : public DaemonHooks {
                       std::shared_ptr<SessionTicket> ticket) override;
   void close_session(std::uint64_t call, std::string_view why) override;
   bool serving() const override;
+  Status admit_call() override;
+  std::uint64_t manifest_bytes_max() const override;
   void warn(std::string_view line) override;
 
   /// Sessions that are not gone.

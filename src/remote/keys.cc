@@ -243,6 +243,7 @@ Bio bio_of(const std::string& text) {
 Result<Pair> read_authority(const fs::path& folder) {
   ECHELON_ASSIGN_OR_RETURN(const std::string certificate, read_text(folder / "ca.pem"));
   ECHELON_ASSIGN_OR_RETURN(const std::string key, read_text(folder / "ca.key"));
+  ECHELON_RETURN_IF_ERROR(check_secret((folder / "ca.key").string()));
   auto no_password = [](char*, int, int, void*) { return 0; };
   Pair read{Certificate(PEM_read_bio_X509(bio_of(certificate).get(), nullptr, nullptr, nullptr)),
             Key(PEM_read_bio_PrivateKey(bio_of(key).get(), nullptr, no_password, nullptr))};
@@ -304,6 +305,15 @@ Result<std::string> alternative_names(const HostKeysWanted& wanted) {
 }
 
 }  // namespace
+
+Status check_secret(const std::string& file) {
+  struct stat found {};
+  if (::stat(file.c_str(), &found) != 0 || (found.st_mode & 077) == 0) return {};
+  return refused(
+      fmt::format("{} is a private key, and others than its owner can read or change it (mode "
+                  "{:04o}): run `chmod 600 {}`",
+                  file, found.st_mode & 07777, file));
+}
 
 Status make_authority(const std::string& folder) {
   ECHELON_ASSIGN_OR_RETURN(

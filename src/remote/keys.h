@@ -22,6 +22,10 @@ namespace echelon {
 /// kBadArgument (there is one already), kSystem.
 Status make_authority(const std::string& folder);
 
+/// Errors: kBadArgument where others than its owner can read or change `file`, with the command
+/// that mends it. OK where it cannot be looked at: whoever reads it says why.
+Status check_secret(const std::string& file);
+
 struct HostKeysWanted {
   std::string authority;  // folder of ca.pem and ca.key
   /// What its parents call it: a DNS name or an IP address.

@@ -211,5 +211,17 @@ TEST_F(KeysTest, AKeyOfAnotherAuthorityIsRefused) {
               HasSubstr("not the key of ca.pem"));
 }
 
+TEST_F(KeysTest, AKeyThatOthersCanReadIsRefusedWithTheCommandThatMendsIt) {
+  const std::string folder = authority();
+  const std::string key = folder + "/ca.key";
+  fs::permissions(key, fs::perms::others_read, fs::perm_options::add);
+  const auto refused = issue_host_keys({folder, "host1", {}, ""});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().info().message, HasSubstr("mode 0604"));
+  EXPECT_THAT(refused.status().info().message, HasSubstr("run `chmod 600 " + key + "`"));
+  fs::permissions(key, fs::perms::others_read, fs::perm_options::remove);
+  EXPECT_TRUE(issue_host_keys({folder, "host1", {}, ""}).ok());
+}
+
 }  // namespace
 }  // namespace echelon

@@ -88,6 +88,9 @@ class Lane {
   virtual bool has_news() const = 0;
   /// What was sent before still arrives where the connection holds; then the peer hears `why`.
   virtual void close(const Status& why) = 0;
+  /// After close(): words, or what was sent before them, are still on their way out. A process that
+  /// ends meanwhile cuts them off.
+  virtual bool is_closing() const { return false; }
   /// "grpc", "sim".
   virtual std::string_view implementation() const = 0;
 };

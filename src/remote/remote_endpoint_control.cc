@@ -206,10 +206,11 @@ bool RemoteEndpoint::State::send_control_locked(FrameKind kind, std::uint64_t to
 
 void RemoteEndpoint::State::read_health_locked() {
   if (health_lane == nullptr || down.load(std::memory_order_relaxed)) return;
-  // Asked first: the transport goes on looking by itself, where poll() would take that over.
+  // Asked before, so that it is seldom polled, and after: the transport goes on looking by itself.
   if (!health_lane->has_news()) return;
   HealthEvents events(*this);
   health_lane->poll(events);
+  static_cast<void>(health_lane->has_news());
 }
 
 void RemoteEndpoint::State::take_health_locked(std::span<const std::byte> message) {

@@ -274,6 +274,45 @@ TEST_F(ParentTest, ATaskWhoseBodyIsNoneFailsAlone) {
   EXPECT_FALSE(lost.load());
 }
 
+TEST_F(ParentTest, TasksThatCannotRunYetWaitAtTheParent) {
+  std::thread executor([&] { EXPECT_TRUE(server->serve(tasks).ok()); });
+  Lane& lane_of_tasks = lane(LaneRole::kTask);
+  LaneFrame frame;
+  frame.kind = FrameKind::kSubTask;
+  frame.slot = static_cast<std::uint32_t>(TestTask::kHang);
+  frame.task = 1;
+  const auto empty = test_body();
+  frame.body = empty;
+  ASSERT_EQ(send_frame(lane_of_tasks, frame), LaneSend::kSent);
+  const MonotonicNs end = env.now_ns() + 20'000'000'000;
+  while (server->running().value != 1 && env.now_ns() < end) std::this_thread::yield();
+  // None of these bodies is one, which is found when their turn comes.
+  const std::vector<std::byte> large(kPieceBytes, std::byte{1});
+  frame.slot = static_cast<std::uint32_t>(TestTask::kEmpty);
+  frame.body = large;
+  LaneSend sent = LaneSend::kSent;
+  while (sent == LaneSend::kSent && frame.task < kRemoteWindowMax) {
+    ++frame.task;
+    sent = send_frame(lane_of_tasks, frame);
+  }
+  EXPECT_EQ(sent, LaneSend::kNoRoom);
+  EXPECT_LE(frame.task * kPieceBytes, 3 * kLaneBufferBytes);
+  tasks.release();
+  std::uint64_t answered = 0;
+  struct Reader final : LaneEvents {
+    explicit Reader(std::uint64_t& to) : count(to) {}
+    void on_message(std::span<const std::byte>) override { ++count; }
+    void on_down(const Status&) override {}
+    std::uint64_t& count;
+  } reader(answered);
+  while (answered < frame.task - 1 && env.now_ns() < end) {
+    if (lane_of_tasks.poll(reader) == 0) std::this_thread::yield();
+  }
+  EXPECT_EQ(answered, frame.task - 1) << "and all that was sent is answered";
+  server->stop();
+  executor.join();
+}
+
 TEST_F(ParentTest, AParentThatDoesNotReadFillsNoMemory) {
   const std::int64_t shape[] = {2 << 20};
   const TensorDesc tensor = memory.allocate(shape, DType::kUInt8, true).value();

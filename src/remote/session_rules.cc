@@ -32,6 +32,10 @@ std::optional<AllowedCode> needed_for(embedding::Form form) {
   return std::nullopt;
 }
 
+Status full(std::string message) {
+  return Status::error(Code::kResourceExhausted, Reason::kExhausted, std::move(message));
+}
+
 Status not_allowed(std::string_view what, const std::string& name, AllowedCode code) {
   return Status::error(
       Code::kPermissionDenied, Reason::kBadArgument,
@@ -107,20 +111,20 @@ std::uint64_t default_session_memory() {
          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2;
 }
 
+Status check_session_count(const SessionRules& rules, std::size_t sessions) {
+  if (sessions < rules.sessions_max) return {};
+  return full(
+      fmt::format("this daemon has {} sessions, and {} are allowed (--max-sessions); close one, or "
+                  "ask another host",
+                  sessions, rules.sessions_max));
+}
+
 Result<std::uint64_t> admit_session(const SessionRules& rules, const SessionManifest& manifest,
                                     const SessionsInUse& in_use) {
   ECHELON_RETURN_IF_ERROR(check_protocol(manifest.protocol_major, manifest.protocol_minor));
   ECHELON_RETURN_IF_ERROR(check_runtime(rules, manifest));
   ECHELON_RETURN_IF_ERROR(check_code(rules, manifest));
-  const auto full = [](std::string message) {
-    return Status::error(Code::kResourceExhausted, Reason::kExhausted, std::move(message));
-  };
-  if (in_use.sessions >= rules.sessions_max) {
-    return full(
-        fmt::format("this daemon has {} sessions, and {} are allowed (--max-sessions); "
-                    "close one, or ask another host",
-                    in_use.sessions, rules.sessions_max));
-  }
+  ECHELON_RETURN_IF_ERROR(check_session_count(rules, in_use.sessions));
   const std::uint64_t left =
       rules.memory_bytes_max - std::min(rules.memory_bytes_max, in_use.memory_bytes);
   const std::uint64_t share = rules.memory_bytes_max / std::max(rules.sessions_max, 1u);

@@ -45,6 +45,9 @@ struct SessionsInUse {
   std::uint64_t memory_bytes = 0;
 };
 
+/// Errors: kExhausted, with how many there are and may be.
+Status check_session_count(const SessionRules& rules, std::size_t sessions);
+
 /// What a session gets for its tensors: what it asks for, or an equal share. Errors:
 /// kBadArgument (other protocol; a runtime that is not there; code in a form that is not allowed,
 /// naming it and what allows it),

@@ -60,6 +60,18 @@ TEST(SessionRulesTest, CodeInAFormThatIsNotAllowedIsRefusedByName) {
           .ok());
 }
 
+TEST(SessionRulesTest, PythonRunsWhereThereIsOneAndIsRefusedByNameElsewhere) {
+  SessionManifest manifest;
+  manifest.name = "host1";
+  manifest.runtime = SessionRuntime::kPython;
+  SessionRules rules = rules_of();
+  const Status refused = admit_session(rules, manifest, {}).status();
+  EXPECT_THAT(refused.info().message, HasSubstr("host1 is to run Python"));
+  EXPECT_THAT(refused.info().message, HasSubstr("--python PATH"));
+  rules.python = true;
+  EXPECT_TRUE(admit_session(rules, manifest, {}).ok());
+}
+
 TEST(SessionRulesTest, MachineCodeIsOneFormWhateverItIsFor) {
   SessionManifest library;
   library.libraries.resize(1);

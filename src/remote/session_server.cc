@@ -2,6 +2,7 @@
 #include "remote/session_server.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <pthread.h>
 
 #include <atomic>
@@ -55,6 +56,7 @@ struct SessionServer::State {
 
   void attach_locked(LaneRole role, std::unique_ptr<Lane> lane);
   Status await_lanes();
+  bool is_closing();
   void run_data();
   void run_health();
   void lost(const Status& why);
@@ -237,9 +239,22 @@ void SessionServer::abandon() {
 void SessionServer::close(const Status& why) {
   State& state = *state_;
   state.tasks.close(why);
-  const std::lock_guard lock(state.mutex);
-  if (state.data_lane != nullptr) state.data_lane->close(why);
-  if (state.health != nullptr) state.health->goodbye(why);
+  {
+    const std::lock_guard lock(state.mutex);
+    if (state.data_lane != nullptr) state.data_lane->close(why);
+    if (state.health != nullptr) state.health->goodbye(why);
+  }
+  const auto end = std::chrono::steady_clock::now() + state.options.words_wait;
+  while (state.is_closing() && std::chrono::steady_clock::now() < end) {
+    constexpr int kLookMs = 1;  // no lane says when it is through: nobody is to be told any more
+    ::poll(nullptr, 0, kLookMs);
+  }
+}
+
+bool SessionServer::State::is_closing() {
+  const std::lock_guard lock(mutex);
+  return tasks.is_closing() || (data_lane != nullptr && data_lane->is_closing()) ||
+         (health_lane != nullptr && health_lane->is_closing());
 }
 
 void SessionServer::request_cancel(TaskId task) {

@@ -35,6 +35,7 @@ struct SessionServerOptions {
   std::chrono::nanoseconds lease = std::chrono::seconds(10);
   /// From serve() to the last of the three lanes; a parent that takes longer is taken for lost.
   std::chrono::nanoseconds lanes_within = std::chrono::seconds(30);
+  std::chrono::nanoseconds words_wait = std::chrono::milliseconds(200);
   /// All three are attached: nobody else is waited for. Once, on the thread that attaches.
   std::function<void()> on_lanes;
   /// The parent is lost, or sent what is no message: serve() ends with it after the task that runs.
@@ -65,7 +66,8 @@ class SessionServer final : public RegistrationUplink {
   void stop();
   /// The same, not by its parent's will: tasks that fail from here on are left to its end.
   void abandon();
-  /// Tells the parent why, as far as the lanes hold, and closes them. After serve().
+  /// Tells the parent why, as far as the lanes hold, and closes them. After serve(). Blocking:
+  /// until the words are out, `words_wait` at most, as the process may end next.
   void close(const Status& why);
 
   /// `task` should stop: as the health lane's cancel.

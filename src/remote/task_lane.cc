@@ -75,6 +75,7 @@ Status TaskLane::serve(TaskHandler& handler) {
     }
     sleeper_->look();
     Lane* const lane = lane_.load(std::memory_order_acquire);  // pairs with attach()
+    // TASK-1: only here, where the inbox is empty.
     if (lane != nullptr && lane->poll(*this) != 0) {
       spin_.restart();
     } else if (spin_.step() == SpinStep::kSleep) {
@@ -117,7 +118,7 @@ Status TaskLane::take(LaneFrame& frame, MonotonicNs now) {
   into.slot = frame.slot;
   into.deadline_ns = deadline_of(frame.remaining_ns, now);
   if (into.body.capacity() > kKeptBodyBytes) into.body = {};
-  into.body.assign(frame.body.begin(), frame.body.end());
+  assembly_.take(frame, into.body);
   assembly_.clear();
   return {};
 }

@@ -3,6 +3,11 @@
 // TaskLane: a session's executor - takes tasks from the task lane, calls the handler, answers each
 // with exactly one completion. What TaskServer is over a ring (process/task_server.h).
 //
+// TASK-1  The lane is polled while the inbox is empty, and at no other time: what waits here is
+// what
+//         one poll() brings, a lane's buffer at most, and the one body that it completes. All else
+//         waits in the lane, and then at the parent (LANE-2).
+//
 // Threads: serve() on the executor; attach(), stop(), fail(), request_cancel() any.
 // Blocking: serve() until told to stop; between tasks it waits as doorbell waiting does.
 #pragma once
@@ -41,6 +46,11 @@ class TaskLane final : private LaneEvents {
   /// As abandon(). The first cause stays.
   void fail(const Status& why);
   void close(const Status& why);
+  /// Of the lane, after close().
+  bool is_closing() const {
+    const Lane* lane = lane_.load(std::memory_order_acquire);  // pairs with attach()
+    return lane != nullptr && lane->is_closing();
+  }
 
   void request_cancel(TaskId task);
   const TaskServerCounters& counters() const { return counters_; }

@@ -121,6 +121,10 @@ class DaemonHooks {
   virtual void close_session(std::uint64_t call, std::string_view why) = 0;
   /// Whether sessions can be opened: for gRPC's health service.
   virtual bool serving() const = 0;
+  /// Before more than a piece of a large manifest is taken in. Errors: none is taken now.
+  virtual Status admit_call() { return {}; }
+  /// Of all manifests that are on their way and not read yet, together.
+  virtual std::uint64_t manifest_bytes_max() const { return kManifestBytesMax; }
   /// A line for the operator. Must not block.
   virtual void warn(std::string_view line) { static_cast<void>(line); }
 

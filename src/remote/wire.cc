@@ -121,6 +121,14 @@ Result<bool> BodyAssembly::add(LaneFrame& frame) {
   return true;
 }
 
+void BodyAssembly::take(const LaneFrame& frame, std::vector<std::byte>& into) {
+  if (!frame.body.empty() && frame.body.data() == body_.data()) {
+    into = std::exchange(body_, {});
+  } else {
+    into.assign(frame.body.begin(), frame.body.end());
+  }
+}
+
 void BodyAssembly::clear() {
   if (open_ || body_.capacity() <= kPieceBytes) return;
   body_ = {};

@@ -112,6 +112,8 @@ class BodyAssembly {
   /// True: `frame` is whole (its body may now be a view of this object's); false: more has to come.
   /// Errors: kBadFrame (another frame in between, more than kLaneBodyBytesMax).
   Result<bool> add(LaneFrame& frame);
+  /// The body of the frame that add() has just called whole; moved where it came in pieces.
+  void take(const LaneFrame& frame, std::vector<std::byte>& into);
   /// Lets go of what the last whole frame viewed.
   void clear();
 

@@ -23,7 +23,8 @@ DISPATCH_KEYS = {
     "large_arg_over_small",
 }
 REGISTER_KEYS = {"floor_ns_p50", "us_p50", "closure_10mib_over_parts"}
-KEYS = {"dispatch": DISPATCH_KEYS, "register": REGISTER_KEYS}
+REMOTE_KEYS = {"import_ms_p50", "ready_python_ms_p50"}
+KEYS = {"dispatch": DISPATCH_KEYS, "register": REGISTER_KEYS, "remote": REMOTE_KEYS}
 PROGRAMS_OWN = {"floor", "dispatch", "engine", "idle", "startup", "death"}
 
 

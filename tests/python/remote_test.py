@@ -316,35 +316,43 @@ def test_a_stage_that_is_none_is_refused(pod: Pod) -> None:
 # --- callables
 
 
-def test_a_function_of_python_is_refused_there_by_name_with_what_to_do(daemon_address: str) -> None:
+def test_a_native_worker_refuses_a_function_of_python_by_name_with_what_to_do(
+    daemon_address: str,
+) -> None:
     pod = ec.Worker(level=4)
-    pod.add_remote_worker(ec.RemoteWorkerSpec(daemon_address, "host0"))
+    pod.add_remote_worker(ec.RemoteWorkerSpec(daemon_address, "host0", runtime="native"))
     here = pod.register_orch(lambda orch: 7, "seven")
     with pod, pytest.raises(ec.InvalidArgument) as raised:
         pod.run(lambda orch: orch.submit(here).result())
     assert raised.value.message == (
-        '"seven" cannot run on another host: it is a function of Python, and a session of '
-        "`echelon daemon` runs C++ alone; write it as ECHELON_ORCH in a library, then "
-        "register_library() that and register_orch() its name"
+        '"seven" is a function of Python, and this Worker runs C++ alone (runtime "native"): say '
+        'runtime="python" in its RemoteWorkerSpec, or write the function as ECHELON_ORCH in a '
+        "library, then register_library() that and register_orch() its name"
     )
 
 
 def test_a_function_of_python_runs_on_the_hosts_of_this_machine(daemon_address: str) -> None:
     pod = ec.Worker(level=4)
-    pod.add_remote_worker(ec.RemoteWorkerSpec(daemon_address, "there"))
+    far = pod.add_remote_worker(ec.RemoteWorkerSpec(daemon_address, "there", runtime="native"))
     near = pod.add_worker(ec.Worker(level=3, name="here"))
     path = pod.register_orch(lambda orch: orch.path)
     with pod:
         assert pod.run(lambda orch: orch.submit(path, worker=near).result()) == "pod0/here"
+        late = pod.register_orch(lambda orch: orch.path, "late")
+        assert pod.run(lambda orch: orch.submit(late, worker=near).result()) == "pod0/here"
+        with pytest.raises(ec.InvalidArgument, match='"late" is a function of Python'):
+            pod.run(lambda orch: orch.submit(late, worker=far).result())
+        pod.unregister(late)
 
 
-def test_a_function_of_python_is_refused_by_a_running_remote_tree(library: Path) -> None:
-    words = r"pod0/host0.*without the language.*by its name in a library \(register_library\(\)\)"
+def test_a_function_of_python_is_refused_where_all_workers_are_native(library: Path) -> None:
+    words = r'nobody can run it, as pod0/host0 says that it runs C\+\+ alone \(runtime "native"\)'
     with daemon("--allow", "library,pickle") as made:
-        pod = Pod(made.address, library)
+        pod = Pod(made.address, library, runtime="native")
         with pod.worker:
-            with pytest.raises(ec.RegistrationFailed, match=words):
-                pod.worker.register_orch(lambda orch: 7, "seven")
+            for register in (pod.worker.register_orch, pod.worker.register_sub):
+                with pytest.raises(ec.RegistrationFailed, match=words):
+                    register(lambda _: 7, "seven")
             assert len(pod.call("pid")) == 8
 
 
@@ -531,6 +539,7 @@ def test_a_spec_keeps_what_it_was_given() -> None:
         unresponsive_after=3,
         trust_results=True,
         stage="copy",
+        runtime="native",
     )
     assert (spec.address, spec.name, spec.level, spec.sub_workers) == ("host:1", "far", 4, 3)
     assert [(chip.driver, chip.device) for chip in spec.chips] == [("cpu", 1)]
@@ -538,6 +547,7 @@ def test_a_spec_keeps_what_it_was_given() -> None:
     assert (spec.insecure, spec.trust_results, spec.stage) == (True, True, "copy")
     times = (spec.connect_timeout, spec.lease, spec.health_deadline, spec.unresponsive_after)
     assert times == (1, 20, 0.5, 3)
+    assert spec.runtime == "native"
 
 
 def test_a_specs_attributes_are_set_as_they_are_given() -> None:
@@ -554,6 +564,7 @@ def test_a_specs_attributes_are_set_as_they_are_given() -> None:
     [
         ({"stage": "move"}, '"copy" or "refuse" was expected'),
         ({"stage": 3}, "stage: a str was expected"),
+        ({"runtime": "java"}, '"python" or "native" was expected'),
         ({"lease": "long"}, "lease: seconds or a datetime.timedelta were expected"),
         ({"chips": "cpu"}, "chips: a number of cpu chips"),
         ({"tls_dir": 3}, "tls_dir: a str or an os.PathLike was expected, not 3"),
@@ -608,19 +619,20 @@ def test_the_daemon_says_where_it_serves_and_ends_in_order(daemon_address: str) 
 
 
 def test_the_example_names_each_step_and_results_come_back_both_ways(
-    daemon_address: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    made = build_library(tmp_path, EXAMPLE / "callables.cc")
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE / "main.py"), str(made), daemon_address],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    with daemon("--allow", "pickle") as made:
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE / "main.py"), made.address],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        f'pod0 submits "on the host" to {daemon_address}',
+        f'pod0 submits "on the host" to {made.address}',
         'pod0/host0 submits "double" to its own sub-worker',
         "pod0/host0/sub0 runs it",
         "by return value: 20",

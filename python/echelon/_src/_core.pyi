@@ -972,14 +972,15 @@ class RemoteWorkerSpec:
     """
     A Worker on another host, for Worker.add_remote_worker().
 
-    address: of the `echelon daemon` there. What runs there is C++, by name from a library: functions of
-    Python stay on this host.
+    address: of the daemon there, `python -m echelon daemon --allow pickle`. Functions of Python run
+    there with a copy of what they capture; C++ functions by name from a library (--allow library). What
+    may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 
     >>> spec = ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=2, chips=1, lease=30)
     >>> spec
     <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
-    >>> spec.chips, spec.lease, spec.stage
-    ([ChipSpec('cpu', 0)], 30.0, 'refuse')
+    >>> spec.chips, spec.lease, spec.stage, spec.runtime
+    ([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python')
     """
 
     def __init__(
@@ -1000,10 +1001,11 @@ class RemoteWorkerSpec:
         unresponsive_after: float | datetime.timedelta = 10.0,
         trust_results: bool = False,
         stage: Literal["copy", "refuse"] = "refuse",
+        runtime: Literal["python", "native"] = "python",
         direct_copies: bool = True,
     ) -> None:
         """
-        Checked by Worker.add_remote_worker(); here only types, chips, stage and times, which are seconds.
+        Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, which are seconds.
         """
 
     @property
@@ -1090,6 +1092,14 @@ class RemoteWorkerSpec:
 
     @stage.setter
     def stage(self, given: Literal["copy", "refuse"], /) -> None: ...
+    @property
+    def runtime(self) -> Literal["python", "native"]:
+        """
+        "python": functions of Python run there, too; the daemon needs a Python (`python -m echelon daemon`) and has to allow pickles, or the modules of import paths. "native": C++ functions alone, in processes without Python, which start faster.
+        """
+
+    @runtime.setter
+    def runtime(self, given: Literal["python", "native"], /) -> None: ...
     @property
     def connect_timeout(self) -> float:
         """Seconds to reach the daemon, and then the session, each."""
@@ -1524,3 +1534,6 @@ def _slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def _register_empty(worker: Worker, name: str) -> SubHandle:
     """Registers a C++ function that does nothing."""
+
+def _run_session(arguments: list[str]) -> None:
+    """What echelon._src.runner does. Does not return."""

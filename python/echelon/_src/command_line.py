@@ -13,7 +13,7 @@ from typing import NoReturn
 from .native import NATIVE
 
 #: Benchmarks with a part of Python's own.
-BENCHES = {"dispatch", "register", "all"}
+BENCHES = {"dispatch", "register", "remote", "all"}
 
 
 def program() -> Path:
@@ -59,7 +59,8 @@ def _become_the_program(arguments: Sequence[str]) -> NoReturn:
 def _help_bench(arguments: Sequence[str]) -> int:
     code = subprocess.run([str(program()), *arguments], check=False).returncode
     print(
-        "\nWith `python -m echelon`, dispatch measures tasks of Python, register measures how a\n"
-        "function of Python gets into a running tree, and all prints both after the others."
+        "\nWith `python -m echelon`, dispatch measures tasks of Python, register how a function\n"
+        "of Python gets into a running tree, remote how a Worker in Python starts on another\n"
+        "host, and all prints these after the others."
     )
     return code

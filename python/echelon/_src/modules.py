@@ -11,6 +11,7 @@ import builtins
 import importlib
 import io
 import pickle
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -50,6 +51,8 @@ _MAKERS = {
 class ModuleRefused(pickle.UnpicklingError):
     """A module that is not on the daemon's list; says which, and what would allow it."""
 
+    __module__ = "echelon"
+
 
 def allow(names: Iterable[str] | None) -> None:
     """From now on these alone, with all below them. None: any."""
@@ -84,7 +87,9 @@ def _checked_import(name: str) -> types.ModuleType:
 def _checked_getattr(thing: Any, name: str) -> Any:
     """For methods, which are pickled as an object and a name."""
     if name.startswith("__") and not isinstance(thing, type):
-        raise ModuleRefused(f"{name} of {type(thing).__name__} is not what a pickle may ask for here")
+        raise ModuleRefused(
+            f"{name} of {type(thing).__name__} is not what a pickle may ask for here"
+        )
     found = getattr(thing, name)
     for each in (thing, found):
         if isinstance(each, types.ModuleType):
@@ -106,11 +111,12 @@ class _Unpickler(pickle.Unpickler):
         if name not in _MAKERS.get(module, ()) and not _is_builtin_type(module, name):
             check(module)
         found = super().find_class(module, name)
-        # "a:b.c" goes through what `a` has imported, and "a:b" may be a module itself.
-        if isinstance(found, types.ModuleType):
-            check(found.__name__)
-        elif "." in name:
-            check(getattr(found, "__module__", None) or module)
+        # "a:b" may be a module that `a` has imported, and "a:b.c" go through one.
+        on_the_way = sys.modules.get(module)
+        for part in name.split("."):
+            on_the_way = getattr(on_the_way, part, None)
+            if isinstance(on_the_way, types.ModuleType):
+                check(on_the_way.__name__)
         return found
 
 

@@ -14,7 +14,6 @@ import warnings
 
 import numpy as np
 
-from .. import Args as _Args  # noqa: F401  the whole public package
 from . import _core, bounded, modules, shipping, signatures, sources, streams
 
 #: Imported for the session: its calls would find them missing, and import them, while it starts.

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,9 +11,9 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "remote/descriptors.h"
@@ -78,11 +79,11 @@ class Spare {
     const int opened = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (opened < 0) return;
     int none = -1;
-    if (!fd_.compare_exchange_strong(none, opened)) ::close(opened);
+    if (!fd_.compare_exchange_strong(none, opened, std::memory_order_relaxed)) ::close(opened);
   }
   /// True: there was one, and the connection is gone.
   bool refuse_one(int listener) {
-    const int given = fd_.exchange(-1);
+    const int given = fd_.exchange(-1, std::memory_order_relaxed);
     if (given < 0) return false;
     ::close(given);
     const int refused = __real_accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
@@ -107,7 +108,7 @@ bool is_beyond(int fd) {
 }
 
 int try_later() {
-  std::this_thread::sleep_for(kNap);
+  ::poll(nullptr, 0, static_cast<int>(kNap.count()));
   errno = EAGAIN;
   return -1;
 }

@@ -18,7 +18,8 @@
 
 namespace echelon {
 
-/// As accept4(), of which errno EAGAIN, EINTR and what is wrong with `listener` itself come through.
+/// As accept4(), of which errno EAGAIN, EINTR and what is wrong with `listener` itself come
+/// through.
 int accept_guarded(int listener, sockaddr* address, socklen_t* address_bytes, int flags);
 
 /// Hears what an operator should, while it lives, at most once a second: that connections are

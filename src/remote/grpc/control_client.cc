@@ -17,6 +17,7 @@
 #include "remote/grpc/control_limits.h"
 #include "remote/grpc/credentials.h"
 #include "remote/grpc/manifest_codec.h"
+#include "remote/grpc/manifest_pieces.h"
 
 namespace echelon {
 namespace {
@@ -38,13 +39,25 @@ grpc::ChannelArguments channel_arguments(const DaemonAddress& daemon) {
   return args;
 }
 
-/// "10.0.0.7:7171" of the daemon and "0.0.0.0:4711" of the session make "10.0.0.7:4711".
-std::string reachable(const std::string& session, const std::string& daemon) {
-  for (const std::string_view any : {"0.0.0.0:", "[::]:", ":"}) {
-    if (!session.starts_with(any) || daemon.starts_with("unix:")) continue;
-    return daemon.substr(0, daemon.rfind(':') + 1) + session.substr(any.size());
+/// Where a session of `daemon` is reached that says it listens at `session`: on the host that the
+/// user has named, whatever the daemon says, so that it sends its parents to nobody else. What it
+/// may choose is the port; on a unix socket, what follows its own path.
+Result<std::string> reachable(const std::string& session, const std::string& daemon) {
+  constexpr std::string_view kUnix = "unix:";
+  const bool is_unix = daemon.starts_with(kUnix);
+  const std::size_t colon = session.rfind(':');
+  if (is_unix && session.starts_with(daemon + ".") &&
+      session.find('/', daemon.size()) == std::string::npos) {
+    return session;
   }
-  return session;
+  const bool has_port = colon != std::string::npos && !session.starts_with(kUnix) &&
+                        address_is_local("any" + session.substr(colon)).ok();
+  if (!is_unix && has_port) {
+    return daemon.substr(0, daemon.rfind(':')) + session.substr(colon);
+  }
+  return Status::error(Code::kDataLoss, Reason::kBadFrame,
+                       fmt::format("it says that its session listens at \"{}\", which is no {}",
+                                   session, is_unix ? "path beside its own" : "HOST:PORT"));
 }
 
 /// What the end of a call means when the daemon has not said it.
@@ -130,8 +143,8 @@ class ClientCall final : public SessionCall,
   }
 
   void start(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-    stub_ = v1::Sessions::NewStub(grpc::CreateCustomChannel(
-        daemon_.address, credentials, channel_arguments(daemon_)));
+    stub_ = v1::Sessions::NewStub(
+        grpc::CreateCustomChannel(daemon_.address, credentials, channel_arguments(daemon_)));
     done_ = false;
     stub_->async()->OpenSession(&context_, this);
     AddHold();  // for end(); taken back when nothing more can be read
@@ -146,8 +159,12 @@ class ClientCall final : public SessionCall,
     });
   }
 
-  v1::SessionManifest& manifest() { return *request_.mutable_manifest(); }
-  std::size_t request_bytes() const { return request_.ByteSizeLong(); }
+  /// Before start(). Errors: kTooLarge.
+  Status take(const SessionManifest& manifest) {
+    v1::SessionManifest wire;
+    to_wire(manifest, wire);
+    return pieces_.begin(wire, path_, request_);
+  }
 
   void end(std::string_view why) override {
     const std::lock_guard lock(mutex_);
@@ -171,7 +188,13 @@ class ClientCall final : public SessionCall,
     const std::lock_guard lock(mutex_);
     request_.Clear();
     writing_ = false;
-    if (ok && !over_ && end_asked_ && !end_sent_) send_end_locked();
+    if (!ok || over_) return;
+    if (end_asked_) {
+      if (!end_sent_) send_end_locked();
+    } else if (pieces_.next(request_)) {
+      writing_ = true;
+      StartWrite(&request_);
+    }
   }
 
   void send_end_locked() {
@@ -212,7 +235,7 @@ class ClientCall final : public SessionCall,
         return {};
       case v1::SessionEvent::kReady: {
         ECHELON_ASSIGN_OR_RETURN(SessionReady ready, from_wire(event.ready()));
-        ready.address = reachable(ready.address, daemon_.address);
+        ECHELON_ASSIGN_OR_RETURN(ready.address, reachable(ready.address, daemon_.address));
         events_.on_ready(ready);
         return {};
       }
@@ -242,6 +265,7 @@ class ClientCall final : public SessionCall,
   grpc::Alarm alarm_;
   std::unique_ptr<v1::Sessions::Stub> stub_;
   v1::OpenSessionRequest request_, ending_;
+  ManifestPieces pieces_;
   v1::SessionEvent event_;
   std::atomic<bool> answered_{false};
   bool ended_told_ = false;  // the reading reactions', which follow one another
@@ -263,14 +287,7 @@ Result<std::unique_ptr<SessionCall>> open_session_call(const DaemonAddress& daem
   ECHELON_ASSIGN_OR_RETURN(const auto credentials,
                            make_channel_credentials(daemon.address, daemon.credentials));
   auto call = std::make_unique<ClientCall>(daemon, manifest.path, events);
-  to_wire(manifest, call->manifest());
-  if (call->request_bytes() > kManifestBytesMax) {
-    return Status::error(
-        Code::kInvalidArgument, Reason::kTooLarge,
-        fmt::format("{}: what was registered before start() takes {} bytes, and {} can be sent to "
-                    "a session: register fewer or smaller libraries",
-                    manifest.path, call->request_bytes(), kManifestBytesMax));
-  }
+  ECHELON_RETURN_IF_ERROR(call->take(manifest));
   call->start(credentials);
   return std::unique_ptr<SessionCall>(std::move(call));
 }

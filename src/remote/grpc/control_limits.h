@@ -8,12 +8,13 @@
 #include <cstddef>
 
 #include "base/error_codec.h"
+#include "remote/grpc/manifest_pieces.h"
 #include "remote/manifest.h"
 #include "remote/manifest_check.h"
 
 namespace echelon {
 
-inline constexpr std::size_t kRequestBytesMax = kManifestBytesMax + (std::size_t{64} << 10);
+inline constexpr std::size_t kRequestBytesMax = kManifestPieceBytesMax + (std::size_t{64} << 10);
 inline constexpr std::size_t kEventBytesMax = std::size_t{2} << 20;
 static_assert(kErrorBytesMax < kEventBytesMax);
 inline constexpr std::size_t kEndWhyBytesMax = 4096;

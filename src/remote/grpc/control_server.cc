@@ -24,13 +24,14 @@
 #include "remote/grpc/control_limits.h"
 #include "remote/grpc/credentials.h"
 #include "remote/grpc/manifest_codec.h"
+#include "remote/grpc/manifest_pieces.h"
 
 namespace echelon {
 namespace {
 
 constexpr std::chrono::seconds kStopPatience{2};
-/// Calls on one connection: more wait.
-constexpr int kCallsPerConnectionMax = 1024;
+/// Calls on one connection: more wait. A parent has a connection for each session.
+constexpr int kCallsPerConnectionMax = 16;
 
 using Reactor = grpc::ServerBidiReactor<v1::OpenSessionRequest, v1::SessionEvent>;
 
@@ -64,6 +65,10 @@ class CallHome {
   virtual DaemonHooks& hooks() = 0;
   virtual void over(std::uint64_t call) = 0;
   virtual void tell_health() = 0;
+  /// Of all calls.
+  virtual ManifestBudget& manifests() = 0;
+  /// One manifest with payloads is read at a time: each takes descriptors, and its size once more.
+  virtual std::mutex& reading() = 0;
 
  protected:
   ~CallHome() = default;
@@ -76,7 +81,8 @@ class ServerCall final : public SessionTicket,
                          public Reactor,
                          public std::enable_shared_from_this<ServerCall> {
  public:
-  ServerCall(CallHome& home, std::uint64_t number) : home_(home), number_(number) {}
+  ServerCall(CallHome& home, std::uint64_t number)
+      : home_(home), number_(number), assembly_(home.manifests()) {}
 
   void start() {
     self_ = shared_from_this();
@@ -111,7 +117,10 @@ class ServerCall final : public SessionTicket,
     if (!ok) return parent_gone("its parent ended the call");
     switch (request_.what_case()) {
       case v1::OpenSessionRequest::kManifest:
-        open();
+        open_small();
+        break;
+      case v1::OpenSessionRequest::kPiece:
+        take_piece();
         break;
       case v1::OpenSessionRequest::kEnd:
         close(request_.end().why().substr(0, kEndWhyBytesMax));
@@ -142,12 +151,43 @@ class ServerCall final : public SessionTicket,
   }
 
   // --- requests, on the reading thread
-  void open() {
-    if (set(asked_)) {
-      return refuse(bad_request("a second manifest; one call is one session"));
+  void open_small() {
+    if (set(asked_) || assembly_.begun()) return refuse_second();
+    std::unique_lock<std::mutex> turn;
+    if (request_.manifest().libraries_size() + request_.manifest().callables_size() != 0) {
+      turn = std::unique_lock(home_.reading());
     }
     auto manifest = from_wire(request_.manifest());
     request_.Clear();
+    open(std::move(manifest));
+  }
+
+  void take_piece() {
+    if (is(asked_)) return refuse_second();
+    if (!assembly_.begun()) {
+      const Status welcome = home_.hooks().admit_call();
+      if (!welcome.ok()) return give_up(welcome);
+    }
+    const auto whole = assembly_.add(request_.piece());
+    request_.Clear();
+    if (!whole.ok()) return give_up(whole.status());
+    if (!*whole) return;
+    set(asked_);
+    const std::lock_guard turn(home_.reading());
+    auto manifest = decode_manifest(assembly_.bytes());
+    assembly_.clear();
+    open(std::move(manifest));
+  }
+
+  /// Before there was a session: what still comes of its manifest is not looked at.
+  void give_up(const Status& why) {
+    set(asked_);
+    ended(why);
+  }
+
+  void refuse_second() { refuse(bad_request("a second manifest; one call is one session")); }
+
+  void open(Result<SessionManifest> manifest) {
     if (!manifest.ok()) return ended(manifest.status());
     const Status opened =
         home_.hooks().open_session(number_, std::move(manifest).value(), shared_from_this());
@@ -223,6 +263,7 @@ class ServerCall final : public SessionTicket,
   CallHome& home_;
   const std::uint64_t number_;
   v1::OpenSessionRequest request_;
+  ManifestAssembly assembly_;  // the reading thread's
 
   std::mutex mutex_;     // guards all below
   bool asked_ = false;   // a manifest has come
@@ -237,7 +278,8 @@ class ServerCall final : public SessionTicket,
 
 class SessionsService final : public v1::Sessions::CallbackService, public CallHome {
  public:
-  explicit SessionsService(DaemonHooks& hooks) : hooks_(hooks) {}
+  explicit SessionsService(DaemonHooks& hooks)
+      : hooks_(hooks), manifests_(hooks.manifest_bytes_max()) {}
 
   Reactor* OpenSession(grpc::CallbackServerContext* context) override {
     context->AddInitialMetadata(kProtocolKey, protocol_version());
@@ -274,6 +316,8 @@ class SessionsService final : public v1::Sessions::CallbackService, public CallH
   }
 
   DaemonHooks& hooks() override { return hooks_; }
+  ManifestBudget& manifests() override { return manifests_; }
+  std::mutex& reading() override { return reading_; }
   void over(std::uint64_t call) override {
     {
       const std::lock_guard lock(mutex_);
@@ -293,6 +337,8 @@ class SessionsService final : public v1::Sessions::CallbackService, public CallH
   }
 
   DaemonHooks& hooks_;
+  ManifestBudget manifests_;
+  std::mutex reading_;
   std::atomic<grpc::HealthCheckServiceInterface*> health_{nullptr};
   std::mutex mutex_;
   std::map<std::uint64_t, std::weak_ptr<ServerCall>> calls_;

@@ -31,6 +31,7 @@ namespace echelon {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -106,6 +107,8 @@ class FakeDaemon final : public DaemonHooks {
     }
   }
   bool serving() const override { return healthy; }
+  Status admit_call() override { return full; }
+  std::uint64_t manifest_bytes_max() const override { return std::uint64_t{32} << 20; }
 
   std::shared_ptr<SessionTicket> opened() {
     bell_.wait([this] { return !tickets.empty(); });
@@ -116,6 +119,7 @@ class FakeDaemon final : public DaemonHooks {
   }
 
   Status refusal;
+  Status full;
   bool healthy = true;
   bool end_when_closed = true;
   std::map<std::uint64_t, std::shared_ptr<SessionTicket>> tickets;
@@ -323,6 +327,53 @@ TEST_F(ControlTest, AManifestOfMegabytesCrosses) {
   EXPECT_TRUE(heard_.until_ended());
 }
 
+SessionManifest manifest_with(std::size_t library_bytes) {
+  SessionManifest manifest = small_manifest();
+  const std::string library(library_bytes, 'b');
+  manifest.libraries.push_back(
+      {"big.so", Payload::make(std::as_bytes(std::span(library))).value(), sha256(library)});
+  return manifest;
+}
+
+TEST_F(ControlTest, AManifestBeyondTheDaemonsMemoryIsRefusedBeforeItIsReadAndItServesOn) {
+  const auto call = open(manifest_with(std::size_t{40} << 20));
+  ASSERT_TRUE(heard_.until_ended());
+  EXPECT_EQ(heard_.ended.reason(), Reason::kExhausted);
+  EXPECT_THAT(heard_.ended.info().message, HasSubstr("33554432 may be at once (--memory)"));
+  EXPECT_TRUE(daemon_.tickets.empty());
+  Heard second;
+  const auto next =
+      open_session_call({server_->address(), {}}, manifest_with(std::size_t{24} << 20), second);
+  ASSERT_NE(daemon_.opened(), nullptr) << second.ended.to_string();
+  daemon_.opened()->ended({});
+  EXPECT_TRUE(second.until_ended());
+}
+
+TEST_F(ControlTest, ADaemonThatIsFullRefusesALargeManifestAtItsFirstPiece) {
+  daemon_.full = Status::error(Code::kResourceExhausted, Reason::kExhausted, "16 are allowed");
+  const auto call = open(manifest_with(std::size_t{24} << 20));
+  ASSERT_TRUE(heard_.until_ended());
+  EXPECT_THAT(heard_.ended.info().message, HasSubstr("16 are allowed"));
+  EXPECT_TRUE(daemon_.tickets.empty());
+}
+
+TEST_F(ControlTest, AMessageLargerThanAPieceEndsItsCallAndNothingElse) {
+  const auto stub = v1::Sessions::NewStub(
+      grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto stream = stub->OpenSession(&context);
+  v1::OpenSessionRequest request;
+  to_wire(manifest_with(std::size_t{3} << 20), *request.mutable_manifest());
+  stream->Write(request);
+  v1::SessionEvent event;
+  while (stream->Read(&event)) {}
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const auto call = open();
+  ASSERT_NE(daemon_.opened(), nullptr);
+  daemon_.opened()->ended({});
+  EXPECT_TRUE(heard_.until_ended());
+}
+
 TEST_F(ControlTest, EndingItReachesTheDaemonWithItsReason) {
   const auto call = open();
   ASSERT_NE(daemon_.opened(), nullptr);
@@ -430,16 +481,40 @@ TEST_F(ControlTest, AnAddressThatIsTakenIsRefused) {
   EXPECT_THAT(served.status().info().message, HasSubstr(server_->address()));
 }
 
-TEST_F(ControlTest, ASessionThatListensEverywhereIsReachedWhereItsDaemonIs) {
+class SessionAddressTest : public ControlTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(SessionAddressTest, IsThePortItSaysOnTheHostThatTheUserNamed) {
   const auto call = open();
   SessionReady ready = some_ready();
-  ready.address = "0.0.0.0:4711";
+  ready.address = GetParam();
   const auto ticket = daemon_.opened();
   ASSERT_NE(ticket, nullptr);
   ticket->ready(ready);
   ASSERT_TRUE(heard_.until_ready());
   EXPECT_EQ(heard_.ready.address, "127.0.0.1:4711");
   ticket->ended({});
+}
+
+INSTANTIATE_TEST_SUITE_P(Said, SessionAddressTest,
+                         testing::Values("0.0.0.0:4711", "[::]:4711", ":4711", "10.9.8.7:4711",
+                                         "other.example:4711", "[2001:db8::1]:4711"));
+
+TEST_F(ControlTest, ASessionThatListensWhereItsDaemonCannotBeIsNonsense) {
+  for (const char* address : {"unix:/tmp/elsewhere", "host7:port", "nowhere"}) {
+    Heard heard;
+    const auto call = open_session_call({server_->address(), {}}, small_manifest(), heard);
+    const auto ticket = daemon_.opened();
+    ASSERT_NE(ticket, nullptr);
+    SessionReady ready = some_ready();
+    ready.address = address;
+    ticket->ready(ready);
+    ASSERT_TRUE(heard.until_ended()) << address;
+    EXPECT_THAT(heard.ended.info().message,
+                AllOf(HasSubstr("speaks nonsense"), HasSubstr(address)));
+    EXPECT_EQ(heard.ready.session, 0u);
+    ticket->ended({});
+    daemon_.tickets.clear();
+  }
 }
 
 }  // namespace

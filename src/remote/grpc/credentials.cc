@@ -16,6 +16,8 @@
 #include <system_error>
 #include <utility>
 
+#include "remote/keys.h"
+
 namespace echelon {
 namespace {
 
@@ -100,6 +102,7 @@ Result<TlsFiles> read_tls_files(const std::filesystem::path& folder) {
   ECHELON_ASSIGN_OR_RETURN(files.authority, read_file(folder / "ca.pem"));
   ECHELON_ASSIGN_OR_RETURN(files.certificate, read_file(folder / "host.pem"));
   ECHELON_ASSIGN_OR_RETURN(files.key, read_file(folder / "host.key"));
+  ECHELON_RETURN_IF_ERROR(check_secret((folder / "host.key").string()));
   if (!parse_certificate(files.authority)) {
     return refused(fmt::format("{}/ca.pem holds no certificate in PEM form", folder.string()));
   }

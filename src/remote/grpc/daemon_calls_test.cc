@@ -26,6 +26,9 @@
 #include "remote/daemon.h"
 #include "remote/grpc/control_client.h"
 #include "remote/grpc/control_server.h"
+#include "remote/grpc/lane_connect.h"
+#include "remote/grpc/lane_listener.h"
+#include "remote/testing/lane_rig.h"
 #include "remote/testing/test_session.h"
 
 namespace echelon {
@@ -183,6 +186,37 @@ TEST_F(DaemonCallsTest, AParentThatIsKilledTakesItsSessionWithIt) {
   ASSERT_FALSE(process_gone(session));
   parent.kill();
   EXPECT_TRUE(until_gone(session));
+}
+
+// --- last words ----------------------------------------------------------------------------------
+
+TEST(LastWordsTest, AreHeardFromAProcessThatEndsAsSoonAsItsLaneHasClosed) {
+  Process session([](int out) {
+    LaneEnd end;
+    const auto listener =
+        listen_grpc_lanes(
+            {.address = "127.0.0.1:0",
+             .credentials = {},
+             .token = "token",
+             .options = [&](LaneRole) { return end.options(); },
+             .accept = [&](LaneRole, std::unique_ptr<Lane> lane) { end.take(std::move(lane)); }})
+            .value();
+    say(out, listener->address());
+    end.await_lane();
+    // Much before them: it takes more than one write.
+    for (int i = 0; i < 6; ++i) end.send(std::string(1 << 20, 'x'));
+    end.lane().close(
+        Status::error(Code::kUnavailable, Reason::kCancelled, "the session has ended"));
+    while (end.lane().is_closing()) std::this_thread::sleep_for(1ms);
+    ::_exit(0);
+  });
+  LaneEnd here;
+  here.take(connect_grpc_lane({.address = session.said(), .credentials = {}, .token = "token"},
+                              here.options())
+                .value());
+  ASSERT_TRUE(here.poll_until_down());
+  EXPECT_EQ(here.messages.size(), 6u);
+  EXPECT_THAT(here.downs.at(0).info().message, HasSubstr("the session has ended"));
 }
 
 // --- descriptors ---------------------------------------------------------------------------------

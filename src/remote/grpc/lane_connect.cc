@@ -177,7 +177,8 @@ Result<std::unique_ptr<Lane>> connect_grpc_lane(const LaneConnect& where, LaneOp
   const HeldReactor held(where.role);
   const std::shared_ptr<Reactor>& reactor = held.get();
   auto stream = std::make_unique<ClientStream>();
-  stream->channel = grpc::CreateCustomChannel(where.address, credentials, lane_channel_arguments(where.silent_max));
+  stream->channel = grpc::CreateCustomChannel(where.address, credentials,
+                                              lane_channel_arguments(where.silent_max));
   stream->context.AddMetadata(kTokenKey, where.token);
   stream->context.AddMetadata(kProtocolKey, protocol_version());
   stream->call = grpc::GenericStub(stream->channel)

@@ -90,6 +90,7 @@ class GrpcLane final : public Lane {
   std::size_t poll(LaneEvents& events) override { return core_->poll(events); }
   bool has_news() const override { return core_->has_news(); }
   void close(const Status& why) override { core_->close(why); }
+  bool is_closing() const override { return core_->is_closing(); }
   std::string_view implementation() const override { return "grpc"; }
 
  private:
@@ -192,6 +193,11 @@ void LaneCore::close(const Status& why) {
     advance(lock);
   }
   call_notify();
+}
+
+bool LaneCore::is_closing() {
+  const std::lock_guard lock(mutex_);
+  return lingers_ && !finished_;
 }
 
 void LaneCore::abandon() {

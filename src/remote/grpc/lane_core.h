@@ -52,6 +52,7 @@ class LaneCore : public std::enable_shared_from_this<LaneCore> {
   std::size_t poll(LaneEvents& events);
   bool has_news();
   void close(const Status& why);
+  bool is_closing();
   /// Its Lane is destroyed: notify() is not called any more.
   void abandon();
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "remote/descriptors.h"
 #include "remote/manifest_check.h"
 
 namespace echelon {
@@ -74,12 +75,22 @@ Result<ManifestCallable> read_callable(const v1::Callable& wire) {
   return callable;
 }
 
+/// Each library is a file here, and each larger payload.
+std::uint64_t descriptors_of(const v1::SessionManifest& wire) {
+  const auto large = std::ranges::count_if(wire.callables(), [](const v1::Callable& callable) {
+    return callable.payload().size() > kInlinePayloadMax;
+  });
+  return static_cast<std::uint64_t>(large) + static_cast<std::uint64_t>(wire.libraries_size());
+}
+
 Status check_counts(const v1::SessionManifest& wire) {
   const std::size_t bytes = wire.ByteSizeLong();
   if (bytes > kManifestBytesMax) return too_large(bytes);
   const auto libraries = static_cast<std::size_t>(wire.libraries_size());
   const auto callables = static_cast<std::size_t>(wire.callables_size());
-  if (libraries <= kManifestLibrariesMax && callables <= kManifestCallablesMax) return {};
+  if (libraries <= kManifestLibrariesMax && callables <= kManifestCallablesMax) {
+    return check_descriptors(descriptors_of(wire) + kDescriptorsOfSession);
+  }
   return Status::error(
       Code::kInvalidArgument, Reason::kTooLarge,
       fmt::format("session manifest: {} libraries and {} callables; at most {} "

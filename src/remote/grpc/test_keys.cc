@@ -102,6 +102,7 @@ std::string TestKeys::issue(const TestKeyOptions& options) {
   write_pem(folder / "host.key", [&](BIO* file) {
     return PEM_write_bio_PrivateKey(file, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
   });
+  fs::permissions(folder / "host.key", fs::perms::owner_read | fs::perms::owner_write);
   return folder.string();
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m echelon bench dispatch | register | all``."""
+"""``python -m echelon bench dispatch | register | remote | all``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Callable
 from .._core import _machine_text, _Report
 from .dispatch import bench_dispatch
 from .register import bench_register
+from .remote import bench_remote
 
 FAILED = 1
 
@@ -23,6 +24,7 @@ _REPEAT, _REPEAT_HERE = "`./dev echelon bench all", "`python -m echelon bench al
 BENCHES: dict[str, Callable[[bool], _Report]] = {
     "dispatch": bench_dispatch,
     "register": bench_register,
+    "remote": bench_remote,
 }
 
 
