@@ -284,6 +284,7 @@ Status Session::expect_peer(const std::string& token, std::uint64_t link,
     where.address = address;
     where.credentials = place_.credentials;
     where.token = make_token(connection_.env());
+    where.silent_max = manifest_.lease;
     where.options = [this](LaneRole role) { return server_->lane_options(role); };
     where.accept = [](LaneRole, std::unique_ptr<Lane>) {};
     where.accept_peer = [this](std::uint64_t of, std::unique_ptr<Lane> lane) {

@@ -42,6 +42,17 @@ bool PeerCopies::try_recall(TaskId task) {
   return true;
 }
 
+void PeerCopies::stop(TaskId task, const Status& why) {
+  const auto found = copies_.find(task);
+  if (found == copies_.end() || !found->second.why.ok()) return;
+  Copy& copy = found->second;
+  if (copy.step == Step::kWaiting) return end(task, why);
+  if (copy.step == Step::kGranting) return revoke(task, copy, why);
+  // Its next piece is refused, which ends it at the sender.
+  copy.why = why;
+  revoke_grant(copy, [](const Status&) {});
+}
+
 void PeerCopies::take_ended(std::vector<std::pair<TaskId, Status>>& into) {
   into.insert(into.end(), ended_.begin(), ended_.end());
   ended_.clear();
@@ -170,7 +181,7 @@ void PeerCopies::pushed(TaskId task, const Status& status) {
   if (status.reason() == Reason::kWrongState) link.state = LinkState::kIdle;
   ErrorInfo info = status.info();
   info.message = fmt::format("copying to {}: {}", link.target.path, info.message);
-  revoke(task, copy, Status(std::move(info)));
+  revoke(task, copy, copy.why.ok() ? Status(std::move(info)) : copy.why);
 }
 
 void PeerCopies::revoke_grant(const Copy& copy, DataClient::Ordered done) {

@@ -49,6 +49,8 @@ class PeerCopies {
   void start(TaskId task, const TensorDesc& from, const TensorDesc& to, const PeerTarget& target);
   /// True: no byte of it was moved, and none will be.
   bool try_recall(TaskId task);
+  /// Ends it with `why`, as soon as no byte of it is written any more. Nothing for one unknown.
+  void stop(TaskId task, const Status& why);
   bool has_ended() const { return !ended_.empty(); }
   void take_ended(std::vector<std::pair<TaskId, Status>>& into);
   /// The sending session is down: what it was granted is revoked, and nothing is reported any more.
@@ -70,7 +72,7 @@ class PeerCopies {
     Step step = Step::kWaiting;
     std::uint64_t link = 0;
     std::uint64_t grant = 0;
-    Status why;  // kRevoking
+    Status why;  // kRevoking, or what stops it
   };
   using Copies = std::map<TaskId, Copy>;
 

@@ -317,6 +317,7 @@ MonotonicNs RemoteEndpoint::tick(MonotonicNs now) {
 void RemoteEndpoint::request_cancel(TaskId task) {
   const State::Entry* const entry = state_->find(task);
   if (entry != nullptr && entry->where == State::Where::kCopying) {
+    state_->peers.stop(task, copy_cancelled());
     return state_->data.stop(task, copy_cancelled());
   }
   const std::lock_guard lock(state_->mutex);
