@@ -22,6 +22,7 @@ RemoteWorkerSpec spec_of(const ManifestRemote& remote) {
   spec.insecure = remote.insecure;
   spec.trust_results = remote.trust_results;
   spec.stage = remote.stage_copies ? Stage::kCopy : Stage::kRefuse;
+  spec.direct_copies = remote.direct_copies;
   spec.connect_timeout = ceil<milliseconds>(remote.connect_timeout);
   spec.lease = ceil<milliseconds>(remote.lease);
   spec.health_deadline = ceil<milliseconds>(remote.health_deadline);
@@ -58,6 +59,7 @@ std::vector<ManifestRemote> manifest_remotes(const RemoteWorkerSpec& spec) {
     remote.insecure = below.insecure;
     remote.trust_results = below.trust_results;
     remote.stage_copies = below.stage == Stage::kCopy;
+    remote.direct_copies = below.direct_copies;
     remote.connect_timeout = below.connect_timeout;
     remote.lease = below.lease;
     remote.health_deadline = below.health_deadline;

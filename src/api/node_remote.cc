@@ -48,6 +48,9 @@ Status Node::make_remote_child(std::size_t index) {
   options.open_local = [this](const TensorDesc& desc, Access want) {
     return memory_.open_local(desc, want);
   };
+  if (spec.direct_copies) {
+    options.peer = [this](Uid pool) { return peer_with(pool); };
+  }
   options.wake = [this] { doorbell_.ring(); };
   options.wake_keeper = [this] {
     doorbell_.ring();
@@ -107,6 +110,21 @@ RemoteEndpoint* Node::remote(ChildIndex child) const {
   return child.value < children_.size() ? children_[child.value]->remote : nullptr;
 }
 
+RemoteEndpoint* Node::peer_with(Uid pool) const {
+  for (const auto& child : children_) {
+    const bool here = child->remote != nullptr && child->remote->pool() == pool;
+    if (here) return child->plan.remote->direct_copies ? child->remote : nullptr;
+  }
+  return nullptr;
+}
+
+bool Node::copies_directly(ChildIndex from, ChildIndex to) const {
+  const auto direct = [this](ChildIndex child) {
+    return remote(child) != nullptr && children_[child.value]->plan.remote->direct_copies;
+  };
+  return from != to && direct(from) && direct(to);
+}
+
 bool Node::trusts(ChildIndex child) const {
   if (child.value >= children_.size()) return false;
   const auto& spec = children_[child.value]->plan.remote;
@@ -142,8 +160,10 @@ Stage Node::stage_of(ChildIndex child) const {
   return spec != nullptr ? spec->stage : Stage::kDefault;
 }
 
-std::optional<ChildIndex> Node::least_loaded_stageable(Stage asked) {
+std::optional<ChildIndex> Node::least_loaded_stageable(Stage asked,
+                                                       std::span<const ChildIndex> taken) {
   auto reachable = [&](ChildIndex index) {
+    if (std::find(taken.begin(), taken.end(), index) != taken.end()) return false;
     const Child& child = *children_[index.value];
     if (child.plan.kind != ChildKind::kWorker) return false;
     return child.remote == nullptr ||

@@ -69,6 +69,7 @@ struct ManifestRemote {
   bool insecure = false;
   bool trust_results = false;
   bool stage_copies = false;
+  bool direct_copies = true;
   std::chrono::nanoseconds connect_timeout{std::chrono::seconds(5)};
   std::chrono::nanoseconds lease{std::chrono::seconds(10)};
   std::chrono::nanoseconds health_deadline{std::chrono::seconds(2)};

@@ -99,6 +99,7 @@ void to_wire(const ManifestRemote& remote, v1::RemoteWorker& wire) {
   wire.set_insecure(remote.insecure);
   wire.set_trust_results(remote.trust_results);
   wire.set_stage_copies(remote.stage_copies);
+  wire.set_copies_by_session(!remote.direct_copies);
   wire.set_connect_timeout_ns(remote.connect_timeout.count());
   wire.set_lease_ns(remote.lease.count());
   wire.set_health_deadline_ns(remote.health_deadline.count());
@@ -128,6 +129,7 @@ Result<ManifestRemote> read_remote(const v1::RemoteWorker& wire, int levels) {
   remote.insecure = wire.insecure();
   remote.trust_results = wire.trust_results();
   remote.stage_copies = wire.stage_copies();
+  remote.direct_copies = !wire.copies_by_session();
   remote.connect_timeout = std::chrono::nanoseconds(wire.connect_timeout_ns());
   remote.lease = std::chrono::nanoseconds(wire.lease_ns());
   remote.health_deadline = std::chrono::nanoseconds(wire.health_deadline_ns());
