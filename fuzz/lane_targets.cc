@@ -33,8 +33,9 @@ struct Said {
 };
 
 Seed frame_seed(const LaneFrame& frame) {
+  const LaneFrameHead head = encode_head(frame);
   Seed seed;
-  for (const Bytes part : {Bytes(encode_head(frame)), frame.body, padding_of(frame.body.size())}) {
+  for (const Bytes part : {Bytes(head), frame.body, padding_of(frame.body.size())}) {
     seed.insert(seed.end(), part.begin(), part.end());
   }
   return seed;

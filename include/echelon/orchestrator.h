@@ -106,6 +106,8 @@ struct GroupOptions {
   std::chrono::nanoseconds deadline{0};
   /// As SubmitOptions::config.
   std::optional<CallConfig> config = std::nullopt;
+  /// As SubmitOptions::stage, for each task of the group; it is launched when all copies are there.
+  Stage stage = Stage::kDefault;
 };
 
 /// A named part of an orchestration function: errors about used-up resources name it, and wait()
@@ -157,8 +159,9 @@ class ECHELON_API Orchestrator {
   std::vector<TaskHandle> submit_group(ChipHandle callable, std::span<const Args> args,
                                        const GroupOptions& options = {});
 
-  /// Copies elements as a task, ordered by tags like any other; host and chip tensors on either
-  /// side. Throws InvalidArgument where dtype or shape differ.
+  /// Copies elements as a task, ordered by tags like any other; host, chip and remote tensors on
+  /// either side. Between two remote Workers the bytes go from host to host
+  /// (RemoteWorkerSpec::direct_copies). Throws InvalidArgument where dtype or shape differ.
   TaskHandle copy(const Tensor& dst, const Tensor& src, const SubmitOptions& options = {});
 
   /// A tensor of this Worker, lent downwards by submitting it. Its bytes are undefined. Waits, as

@@ -60,6 +60,15 @@ struct RemoteWorkerSpec {
   /// What becomes of local tensors that are given to this Worker's tasks, where the task says
   /// nothing itself.
   Stage stage = Stage::kRefuse;
+  /// Copies between this Worker's tensors and those of another remote one go from host to host: the
+  /// two sessions connect to each other, with certificates as everything else, where they listen
+  /// for this program. False: they go by way of this host, which costs the way twice and needs no
+  /// connection between the two.
+  bool direct_copies = true;
+  /// Workers on further hosts, below this one: `level` 4 or more. Its session starts them, so their
+  /// addresses are as its host sees them, and their keys are that host's: `tls_dir` stays empty.
+  /// In its orchestration functions they are the Workers after its sub-workers, in this order.
+  std::vector<RemoteWorkerSpec> remote_workers = {};
 };
 
 }  // namespace echelon

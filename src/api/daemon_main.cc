@@ -216,7 +216,13 @@ Result<int> serve(const DaemonConfig& config,
                                                    *ended == SIGINT ? "SIGINT" : "SIGTERM")
                                      : ended.status().info().message;
   daemon->log(fmt::format("ending: {}; {} sessions", why, daemon->session_count()));
-  daemon->close(Status::error(Code::kUnavailable, Reason::kCancelled, why));
+  ErrorInfo info;
+  info.code = Code::kUnavailable;
+  // Of a spawner that is lost nobody's will is the reason.
+  info.reason = ended.ok() ? Reason::kCancelled : ended.status().reason();
+  info.cause = ended.ok() ? Cause::kNone : ended.status().info().cause;
+  info.message = ended.ok() ? why : "its daemon: " + why;
+  daemon->close(Status(std::move(info)));
   server.reset();
   return ended;
 }

@@ -40,6 +40,7 @@ struct Names {
   std::mutex mutex;
   std::vector<Named> all;
   std::map<Digest, std::weak_ptr<const LoadedLibrary>> libraries;  // by content
+  std::vector<std::shared_ptr<const Payload>> stay;  // of libraries that the loader never closes
 };
 Names& names() {
   static Names* const kNames = std::make_unique<Names>().release();
@@ -62,6 +63,10 @@ std::string list_of(const Names& known, TaskKind kind) {
 
 constexpr const char* macro_of(TaskKind kind) {
   return kind == TaskKind::kOrch ? "ECHELON_ORCH" : "ECHELON_SUB";
+}
+
+std::string path_of(const Payload& file) {
+  return fmt::format("/proc/self/fd/{}", file.fd());
 }
 
 Status refuse(std::string message) {
@@ -123,7 +128,7 @@ Result<std::shared_ptr<const LoadedLibrary>> LoadedLibrary::open(
   }
   static std::atomic<std::uint64_t> loads{0};
   const std::uint64_t mark = loads.fetch_add(1, std::memory_order_relaxed) + 1;
-  const std::string path = fmt::format("/proc/self/fd/{}", file->fd());
+  const std::string path = path_of(*file);
   loading_here = mark;
   void* const handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   const char* const why = handle == nullptr ? ::dlerror() : nullptr;
@@ -157,6 +162,15 @@ Result<std::shared_ptr<const LoadedLibrary>> LoadedLibrary::open(
 
 LoadedLibrary::~LoadedLibrary() {
   ::dlclose(handle_);
+  // One with unique symbols - an inline variable of the standard library is enough - stays for
+  // ever, and the loader knows it by its descriptor's number: that must not be given out again.
+  const std::string path = path_of(*file_);
+  void* const still = ::dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  if (still == nullptr) return;
+  ::dlclose(still);
+  Names& known = names();
+  const std::lock_guard lock(known.mutex);
+  known.stay.push_back(std::move(file_));
 }
 
 }  // namespace echelon::detail

@@ -134,6 +134,8 @@ class Node final : public std::enable_shared_from_this<Node>,
   bool has_remotes() const { return has_remotes_; }
   /// nullptr: it is not remote.
   RemoteEndpoint* remote(ChildIndex child) const;
+  /// Whether copies between the memories of these two go from host to host.
+  bool copies_directly(ChildIndex from, ChildIndex to) const;
   /// Whether a language may unpickle what comes from there.
   bool trusts(ChildIndex child) const;
   /// A live child of this machine that may run `kind`; nullopt: there is none.
@@ -158,7 +160,9 @@ class Node final : public std::enable_shared_from_this<Node>,
   /// What becomes of local tensors at that child, where the task does not say.
   Stage stage_of(ChildIndex child) const;
   /// A live Worker child, the least loaded: local, or remote where local tensors are copied to it.
-  std::optional<ChildIndex> least_loaded_stageable(Stage asked);
+  /// None of `taken`.
+  std::optional<ChildIndex> least_loaded_stageable(Stage asked,
+                                                   std::span<const ChildIndex> taken = {});
   /// The answer that `child` has given, once.
   std::optional<Result<TensorDesc>> take_allocation(ChildIndex child, std::uint64_t token);
 
@@ -194,6 +198,7 @@ class Node final : public std::enable_shared_from_this<Node>,
   Status open_sessions();
   std::optional<ChildIndex> least_loaded(FunctionRef<bool(ChildIndex)> eligible);
   SessionManifest manifest_of(const Child& child) const;
+  RemoteEndpoint* peer_with(Uid pool) const;
   std::uint64_t begin_allocation();
   void end_allocation(std::uint64_t token);
   // node_info.cc

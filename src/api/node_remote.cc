@@ -5,6 +5,7 @@
 
 #include <echelon/remote.h>
 
+#include "api/manifest_remotes.h"
 #include "api/manifest_table.h"
 #include "api/node.h"
 #include "api/node_child.h"
@@ -23,11 +24,6 @@ constexpr MonotonicNs kStartMarginNs = 100'000'000;
 
 Credentials credentials_of(const RemoteWorkerSpec& spec) {
   return {spec.tls_dir, spec.insecure};
-}
-
-/// The transport of a lane: "auto" is what is always there.
-std::string transport_of(const RemoteWorkerSpec& spec) {
-  return spec.lane == "auto" ? "grpc" : spec.lane;
 }
 
 }  // namespace
@@ -52,6 +48,9 @@ Status Node::make_remote_child(std::size_t index) {
   options.open_local = [this](const TensorDesc& desc, Access want) {
     return memory_.open_local(desc, want);
   };
+  if (spec.direct_copies) {
+    options.peer = [this](Uid pool) { return peer_with(pool); };
+  }
   options.wake = [this] { doorbell_.ring(); };
   options.wake_keeper = [this] {
     doorbell_.ring();
@@ -73,7 +72,7 @@ Status Node::open_sessions() {
   for (const auto& child : children_) {
     if (child->remote == nullptr) continue;
     const RemoteWorkerSpec& spec = *child->plan.remote;
-    ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(transport_of(spec)));
+    ECHELON_ASSIGN_OR_RETURN(RemoteTransport * transport, load_transport(lane_of(spec)));
     SessionOrder order;
     order.daemon = {spec.address, credentials_of(spec), spec.connect_timeout, spec.health_deadline};
     order.lanes_timeout = spec.connect_timeout;
@@ -98,7 +97,8 @@ SessionManifest Node::manifest_of(const Child& child) const {
   manifest.name = child.plan.name;
   manifest.level = child.plan.level;
   manifest.sub_workers = static_cast<std::uint32_t>(spec.sub_workers);
-  for (const ChipSpec& chip : spec.chips) manifest.chips.push_back({chip.driver, chip.device});
+  manifest.chips = manifest_chips(spec);
+  manifest.remotes = manifest_remotes(spec);
   manifest.memory_bytes_max = spec.memory_bytes_max;
   manifest.start_deadline = std::chrono::nanoseconds(until > now ? until - now : 0);
   manifest.unresponsive_after = spec.unresponsive_after;
@@ -108,6 +108,21 @@ SessionManifest Node::manifest_of(const Child& child) const {
 
 RemoteEndpoint* Node::remote(ChildIndex child) const {
   return child.value < children_.size() ? children_[child.value]->remote : nullptr;
+}
+
+RemoteEndpoint* Node::peer_with(Uid pool) const {
+  for (const auto& child : children_) {
+    const bool here = child->remote != nullptr && child->remote->pool() == pool;
+    if (here) return child->plan.remote->direct_copies ? child->remote : nullptr;
+  }
+  return nullptr;
+}
+
+bool Node::copies_directly(ChildIndex from, ChildIndex to) const {
+  const auto direct = [this](ChildIndex child) {
+    return remote(child) != nullptr && children_[child.value]->plan.remote->direct_copies;
+  };
+  return from != to && direct(from) && direct(to);
 }
 
 bool Node::trusts(ChildIndex child) const {
@@ -145,8 +160,10 @@ Stage Node::stage_of(ChildIndex child) const {
   return spec != nullptr ? spec->stage : Stage::kDefault;
 }
 
-std::optional<ChildIndex> Node::least_loaded_stageable(Stage asked) {
+std::optional<ChildIndex> Node::least_loaded_stageable(Stage asked,
+                                                       std::span<const ChildIndex> taken) {
   auto reachable = [&](ChildIndex index) {
+    if (std::find(taken.begin(), taken.end(), index) != taken.end()) return false;
     const Child& child = *children_[index.value];
     if (child.plan.kind != ChildKind::kWorker) return false;
     return child.remote == nullptr ||

@@ -122,6 +122,7 @@ class RunContext : public std::enable_shared_from_this<RunContext> {
                         std::string_view call) const;
   bool is_open(std::uint32_t scope) const;
   void hand_out(std::span<const TaskId> tasks, std::vector<TaskId>& outer) const;
+  void place_direct_copy(PreparedTask& prepared) const;
   void encode(PreparedTask& prepared, const std::optional<CallConfig>& given);
   /// Calls `unpin` where nothing was submitted, and throws why.
   void submit_when_room(FunctionRef<Status(MonotonicNs)> submit, FunctionRef<void()> unpin);

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "api/group_staging.h"
 #include "api/node.h"
 #include "api/prepared_task.h"
 #include "api/remote_memory.h"
@@ -206,11 +207,22 @@ void RunContext::add_tensors(PreparedTask& prepared, const Args& args, TaskKind 
       outputs->push_back(allocate_output(given, kind, place.worker));
       add_tensor(prepared, outputs->back(), static_cast<Tag>(given.tag));
     }
+    if (kind == TaskKind::kCopy) place_direct_copy(prepared);
     throw_if_error(settle_place(*node_, kind, prepared.accesses, prepared.spec.worker));
   } catch (...) {
     prepared.unpin();
     throw;
   }
+}
+
+/// One from session to session is the sender's, whoever else reaches the other tensor.
+void RunContext::place_direct_copy(PreparedTask& prepared) const {
+  if (prepared.accesses.size() != 2) return;
+  auto& to = prepared.accesses[0].only_at;
+  const auto& from = prepared.accesses[1].only_at;
+  if (!to || !from || !node_->copies_directly(*from, *to)) return;
+  prepared.spec.worker = from;
+  to.reset();
 }
 
 void RunContext::encode(PreparedTask& prepared, const std::optional<CallConfig>& given) {
@@ -291,6 +303,9 @@ std::vector<TaskHandle> RunContext::submit_group(TaskKind kind, const CallableRe
                     options.workers.size(), args.size()));
   }
   if (args.empty()) return {};
+  if (auto staging = GroupStaging::of(*this, kind, args, options)) {
+    return staging->submit(ref, args);
+  }
   std::optional<CallConfig> config;
   if (options.config) config = with_scope(*options.config, config_.scope, "submit_group");
   std::vector<TaskSpec> specs;
@@ -355,7 +370,8 @@ TaskHandle RunContext::copy(const Tensor& dst, const Tensor& src, const SubmitOp
   }
   const auto to_chip = to->buffer->only_child();
   const auto from_chip = from->buffer->only_child();
-  if (to_chip && from_chip && *to_chip != *from_chip) {
+  if (to_chip && from_chip && *to_chip != *from_chip &&
+      !node_->copies_directly(*from_chip, *to_chip)) {
     // Two chips do not reach each other's memory: through the host, as two tasks.
     const Tensor middle = allocate(src.shape(), src.dtype());
     submit(TaskKind::kCopy, {}, Args().output(middle).input(src), options);

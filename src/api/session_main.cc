@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "api/child_main.h"
+#include "api/manifest_remotes.h"
 #include "api/manifest_table.h"
 #include "api/next_level.h"
 #include "api/session_pool.h"
@@ -40,6 +41,9 @@ std::string lanes_address(const std::string& daemon, pid_t pid) {
 std::string make_token(Env& env) {
   return fmt::format("{:016x}{:016x}", env.random_nonzero(), env.random_nonzero());
 }
+
+/// To reach another session, which listens already.
+constexpr std::chrono::seconds kPeerConnectTimeout{3};
 
 /// What its daemon says over the control ring, and the end that a lost parent means, on the
 /// keeper's thread.
@@ -108,8 +112,9 @@ class AllowedRegistrations final : public RegistrationHooks {
   const Node& node_;
 };
 
-std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableTable& table,
-                                const embedding::Language* language) {
+Result<std::vector<ChildPlan>> plans_of(const SessionManifest& manifest, const CallableTable& table,
+                                        const embedding::Language* language,
+                                        const SessionPlace& place) {
   std::vector<ChildPlan> plans;
   for (std::uint32_t i = 0; i < manifest.sub_workers; ++i) {
     ChildPlan& plan = plans.emplace_back();
@@ -127,6 +132,13 @@ std::vector<ChildPlan> plans_of(const SessionManifest& manifest, const CallableT
     plan.chip.driver = manifest.chips[i].driver;
     plan.chip.device = manifest.chips[i].device;
   }
+  for (const ManifestRemote& remote : manifest.remotes) {
+    ChildPlan& plan = plans.emplace_back();
+    plan.kind = ChildKind::kWorker;
+    plan.name = remote.name;
+    plan.level = remote.level;
+    ECHELON_ASSIGN_OR_RETURN(plan.remote, remote_spec(remote, place.credentials));
+  }
   return plans;
 }
 
@@ -138,9 +150,31 @@ class LaneDoor {
     address_ = listener->address();
     listener_ = std::move(listener);
   }
+  /// Unless a peer is expected already.
   void close() {
     const std::lock_guard lock(mutex_);
+    if (!for_peers_) listener_.reset();
+  }
+  /// For good.
+  void shut() {
+    const std::lock_guard lock(mutex_);
     listener_.reset();
+    shut_ = true;
+  }
+  /// Where it is closed it is opened again for peers, at the same address, and stays open: `listen`
+  /// makes it.
+  template <class Listen>
+  Status expect_peer(const std::string& token, std::uint64_t link, std::chrono::nanoseconds life,
+                     Listen&& listen) {
+    const std::lock_guard lock(mutex_);
+    if (shut_) {
+      return Status::error(Code::kCancelled, Reason::kCancelled, "the session is ending");
+    }
+    if (listener_ == nullptr) {
+      ECHELON_ASSIGN_OR_RETURN(listener_, listen(address_));
+    }
+    for_peers_ = true;
+    return listener_->expect_peer(token, link, life);
   }
   std::string address() const {
     const std::lock_guard lock(mutex_);
@@ -151,6 +185,8 @@ class LaneDoor {
   mutable std::mutex mutex_;
   std::unique_ptr<LaneListener> listener_;
   std::string address_;
+  bool for_peers_ = false;
+  bool shut_ = false;
 };
 
 /// One session, wired together.
@@ -177,6 +213,7 @@ class Session {
   ControlHooks parent_hooks();
   ControlHooks daemon_hooks();
   Status listen();
+  Status expect_peer(const std::string& token, std::uint64_t link, std::chrono::nanoseconds life);
   Status say_ready(ControlServer& control);
   void parent_lost(const Status& why);
 
@@ -205,7 +242,7 @@ Status Session::make_node() {
   options.level = manifest_.level;
   options.name = manifest_.name;
   options.path = manifest_.path;
-  options.children = plans_of(manifest_, *table_, language_.get());
+  ECHELON_ASSIGN_OR_RETURN(options.children, plans_of(manifest_, *table_, language_.get(), place_));
   options.language = language_;
   options.callables = table_.get();
   options.pool = pool_;
@@ -247,6 +284,25 @@ void Session::parent_lost(const Status& why) {
   node_->nudge();
 }
 
+/// The session's own token has let its three lanes in: nobody else knows the one of the door that
+/// is opened again.
+Status Session::expect_peer(const std::string& token, std::uint64_t link,
+                            std::chrono::nanoseconds life) {
+  return door_.expect_peer(token, link, life, [this](const std::string& address) {
+    LaneListen where;
+    where.address = address;
+    where.credentials = place_.credentials;
+    where.token = make_token(connection_.env());
+    where.silent_max = manifest_.lease;
+    where.options = [this](LaneRole role) { return server_->lane_options(role); };
+    where.accept = [](LaneRole, std::unique_ptr<Lane>) {};
+    where.accept_peer = [this](std::uint64_t of, std::unique_ptr<Lane> lane) {
+      server_->accept_peer(of, std::move(lane));
+    };
+    return transport_.listen_lanes(std::move(where));
+  });
+}
+
 Status Session::listen() {
   LaneListen where;
   where.address = lanes_address(place_.daemon, ::getpid());
@@ -257,8 +313,21 @@ Status Session::listen() {
   where.accept = [this](LaneRole role, std::unique_ptr<Lane> lane) {
     server_->attach(role, std::move(lane));
   };
+  where.accept_peer = [this](std::uint64_t link, std::unique_ptr<Lane> lane) {
+    server_->accept_peer(link, std::move(lane));
+  };
   ECHELON_ASSIGN_OR_RETURN(auto listener, transport_.listen_lanes(std::move(where)));
   door_.open(std::move(listener));
+  PeerPlace peers;
+  peers.expect = [this](const std::string& token, std::uint64_t link,
+                        std::chrono::nanoseconds life) { return expect_peer(token, link, life); };
+  peers.connect = [this](const std::string& address, const std::string& token,
+                         LaneOptions options) {
+    return transport_.connect_lane(
+        {address, place_.credentials, token, LaneRole::kPeer, kPeerConnectTimeout},
+        std::move(options));
+  };
+  server_->connect_peers(std::move(peers));
   return {};
 }
 
@@ -302,7 +371,7 @@ Status Session::run() {
   }
   if (status.ok()) status = say_ready(control);
   if (status.ok()) status = server_->serve(*handler_);
-  door_.close();
+  door_.shut();
   node_->close();
   node_->registrar().connect(nullptr);
   server_->close(status.ok()

@@ -79,27 +79,35 @@ std::optional<ChildIndex> Staging::worker_for(Node& node, TaskKind kind, const A
 }
 
 TaskHandle Staging::submit(const CallableRef& ref, const Args& args) {
+  const Args there = send(args);
+  SubmitOptions on = options_;
+  on.worker = WorkerId{worker_.value};
+  on.stage = Stage::kRefuse;
+  return bring_back(run_.submit(TaskKind::kOrch, ref, there, on));
+}
+
+Args Staging::send(const Args& args) {
   check_apart(args);
-  auto outputs = std::make_shared<std::vector<Tensor>>();
+  outputs_ = std::make_shared<std::vector<Tensor>>();
   Args there;
   for (std::size_t i = 0; i < args.tensors().size(); ++i) {
     const ArgTensor& given = args.tensors()[i];
     Tensor local = given.tensor;
     if (given.dtype != DType::kNone) {
       local = run_.allocate(given.shape, given.dtype);
-      outputs->push_back(local);
+      outputs_->push_back(local);
     }
     add(there, stage(local, given.tag), given.tag);
   }
   for (std::size_t i = 0; i < args.scalars().size(); ++i) there.scalar(args.scalars()[i]);
   for (const auto& bytes : args.inlined()) there.inline_bytes(std::span<const std::byte>(bytes));
-  SubmitOptions on = options_;
-  on.worker = WorkerId{worker_.value};
-  on.stage = Stage::kRefuse;
-  const TaskHandle task = run_.submit(TaskKind::kOrch, ref, there, on);
+  return there;
+}
+
+TaskHandle Staging::bring_back(const TaskHandle& task) {
   std::vector<TaskHandle> back;
   for (const Back& one : back_) back.push_back(copy_back(one));
-  return run_.joined(task, std::move(outputs), back);
+  return run_.joined(task, std::move(outputs_), back);
 }
 
 void Staging::check_apart(const Args& args) const {

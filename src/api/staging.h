@@ -13,6 +13,7 @@
 // memory, a round trip.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -35,6 +36,11 @@ class Staging {
 
   /// Submits all of it. The handle ends with the last copy back; its outputs are local.
   TaskHandle submit(const CallableRef& ref, const Args& args);
+  /// Its two halves, once each. The arguments for a task of the remote Worker: copies down are
+  /// submitted.
+  Args send(const Args& args);
+  /// What that task, `task`, writes is copied back.
+  TaskHandle bring_back(const TaskHandle& task);
 
  private:
   /// A local tensor that the task writes, and its copy.
@@ -53,6 +59,7 @@ class Staging {
   const ChildIndex worker_;
   const SubmitOptions& options_;
   std::vector<Back> back_;
+  std::shared_ptr<std::vector<Tensor>> outputs_;
 };
 
 }  // namespace echelon::detail

@@ -28,6 +28,16 @@ constexpr std::chrono::milliseconds kHealthDeadlineMin{100};
 constexpr std::chrono::milliseconds kLeaseMax = std::chrono::hours(24);
 constexpr std::chrono::milliseconds kConnectMax = std::chrono::hours(24);
 
+/// Of one that a session on another host reaches, from there and with the keys of that host.
+void check_tls_below(const RemoteWorkerSpec& spec, const std::string& call) {
+  detail::value_or_throw(address_is_local(spec.address));
+  if (spec.tls_dir.empty()) return;
+  throw_bad_argument(fmt::format(
+      "{}: tls_dir {}: below a Worker on another host the keys are those of that host's "
+      "daemon; leave it empty",
+      call, spec.tls_dir));
+}
+
 void check_tls(const RemoteWorkerSpec& spec, const std::string& call) {
   const bool local = detail::value_or_throw(address_is_local(spec.address));
   if (!spec.tls_dir.empty() && spec.insecure) {
@@ -88,23 +98,33 @@ WorkerOptions checked_options(const RemoteWorkerSpec& spec) {
 
 }  // namespace
 
-WorkerId Worker::add_remote_worker(const RemoteWorkerSpec& spec) {
-  state().check_here("add_remote_worker");
-  const std::lock_guard lock(state().mutex);
+std::shared_ptr<Worker::State> Worker::State::make_remote(const RemoteWorkerSpec& spec) const {
   if (spec.name.empty()) throw_bad_argument("add_remote_worker: the name is empty; give it one");
   const std::string call = fmt::format("add_remote_worker: {}", spec.name);
-  state().check_below("add_remote_worker", spec.name, spec.level);
-  WorkerOptions options = checked_options(spec);
-  check_tls(spec, call);
+  check_below("add_remote_worker", spec.name, spec.level);
+  WorkerOptions checked = checked_options(spec);
+  remote != nullptr ? check_tls_below(spec, call) : check_tls(spec, call);
   check_lane(spec, call);
   check_times(spec, call);
   if (spec.stage == Stage::kDefault) {
     throw_bad_argument(fmt::format("{}: stage is kRefuse or kCopy", call));
   }
-  state().check_room_below("add_remote_worker", spec.name);
-  auto below = std::make_shared<State>(std::move(options), SystemEnv().random_nonzero());
+  check_room_below("add_remote_worker", spec.name);
+  auto below = std::make_shared<State>(std::move(checked), SystemEnv().random_nonzero());
   below->remote = std::make_shared<const RemoteWorkerSpec>(spec);
   below->has_parent = true;
+  for (const RemoteWorkerSpec& further : spec.remote_workers) {
+    auto child = below->make_remote(further);
+    child->parent = below;
+    below->adopt(std::move(child));
+  }
+  return below;
+}
+
+WorkerId Worker::add_remote_worker(const RemoteWorkerSpec& spec) {
+  state().check_here("add_remote_worker");
+  const std::lock_guard lock(state().mutex);
+  auto below = state().make_remote(spec);
   below->parent = state_;
   return state().adopt(std::move(below));
 }

@@ -51,6 +51,9 @@ struct Worker::State : std::enable_shared_from_this<Worker::State> {
   void check_below(const char* call, const std::string& name, int below) const;
   /// Throws WrongState while the tree runs, InvalidArgument for a name that is taken.
   void check_room_below(const char* call, const std::string& name) const;
+  /// A child on another host, with those below it; not adopted yet. Throws InvalidArgument for what
+  /// is wrong with it, and what check_below() and check_room_below() throw.
+  std::shared_ptr<State> make_remote(const RemoteWorkerSpec& spec) const;
   /// A child that has passed the checks.
   WorkerId adopt(std::shared_ptr<State> child);
   /// The node, started if it has not been yet. Throws what start() throws; WrongState after

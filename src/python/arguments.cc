@@ -117,16 +117,33 @@ nb::handle add_scalar(nb::handle_t<Args> self, nb::handle value, nb::handle dtyp
   return self;
 }
 
+void bind_inline_bytes(nb::class_<Args>& args) {
+  args.def("inline_bytes", add_inline_bytes, nb::arg("data").none(),
+           nb::sig("def inline_bytes(self, data: bytes | bytearray | memoryview | "
+                   "numpy.typing.NDArray[typing.Any]) -> Args"),
+           "Bytes by value, copied now: a small table, a text. They travel within the task, "
+           "wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At "
+           "most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger "
+           "data belongs in a tensor, which travels once, not with each task."
+           R"(
+
+>>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
+>>> args = ec.Args().inline_bytes(b"a few words")
+>>> host.run(lambda orch: orch.submit(length, args).result())
+11)");
+}
+
 void bind_args(nb::module_& module) {
-  nb::class_<Args>(module, "Args", R"(What a task is given: tensors with their tags, and scalars.
+  nb::class_<Args> args(module, "Args",
+                        R"(What a task is given: tensors with their tags, and scalars.
 
 Each call returns the same Args, so that they chain: ``ec.Args().input(x).output(y).scalar(3.0)``.
 Tensors and scalars are two lists, each in the order of its calls; at most 64 of each.
 
 >>> x = ec.Worker(level=3).tensor((4,), np.float32)
 >>> ec.Args().input(x).scalar(3).scalar(0.5, np.float32)
-<Args: 1 tensors, 2 scalars>)")
-      .def(nb::init<>())
+<Args: 1 tensors, 2 scalars>)");
+  args.def(nb::init<>())
       .def("input", add<&Args::input>, nb::arg("tensor").none(),
            nb::sig("def input(self, tensor: Tensor) -> Args"),
            "Read by the task."
@@ -173,20 +190,8 @@ Tensors and scalars are two lists, each in the order of its calls; at most 64 of
 
 >>> ec.Args().scalar(3.0).scalar(7, np.int8)
 <Args: 0 tensors, 2 scalars>)")
-      .def("inline_bytes", add_inline_bytes, nb::arg("data").none(),
-           nb::sig("def inline_bytes(self, data: bytes | bytearray | memoryview | "
-                   "numpy.typing.NDArray[typing.Any]) -> Args"),
-           "Bytes by value, copied now: a small table, a text. They travel within the task, "
-           "wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At "
-           "most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger "
-           "data belongs in a tensor, which travels once, not with each task."
-           R"(
-
->>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
->>> args = ec.Args().inline_bytes(b"a few words")
->>> host.run(lambda orch: orch.submit(length, args).result())
-11)")
       .def("__repr__", describe_args);
+  bind_inline_bytes(args);
 }
 
 /// What a CallConfig is pickled as.

@@ -91,7 +91,7 @@ std::vector<TaskHandle> submit_group(const PyOrchestrator& self, nb::handle call
                                      const std::vector<Args>& args,
                                      const std::vector<WorkerId>& workers, const Given& given) {
   const SubmitOptions common = submit_options(given);
-  const GroupOptions options{workers, common.after, common.deadline, common.config};
+  const GroupOptions options{workers, common.after, common.deadline, common.config, common.stage};
   return with_handle(callable, [&](auto handle) {
     return self.get().submit_group(handle, std::span<const Args>(args), options);
   });
@@ -268,8 +268,8 @@ constexpr const char* kSubmitSignature =
 constexpr const char* kGroupSignature =
     "def submit_group(self, callable: SubHandle | OrchHandle | ChipHandle, args: list[Args], *, "
     "workers: list[WorkerId] = [], after: TaskHandle | typing.Iterable[TaskHandle] | None = None, "
-    "deadline: float | datetime.timedelta | None = None, config: CallConfig | None = None) -> "
-    "list[TaskHandle]";
+    "deadline: float | datetime.timedelta | None = None, config: CallConfig | None = None, "
+    "stage: typing.Literal['copy', 'refuse'] | None = None) -> list[TaskHandle]";
 constexpr const char* kCopySignature =
     "def copy(self, dst: Tensor, src: Tensor, *, worker: WorkerId | None = None, "
     "after: TaskHandle | typing.Iterable[TaskHandle] | None = None, "
@@ -312,15 +312,16 @@ void bind_group_and_copy(nb::class_<PyOrchestrator>& orchestrator) {
           "submit_group",
           [](const PyOrchestrator& self, nb::handle callable, const std::vector<Args>& args,
              const std::vector<WorkerId>& workers, nb::handle after, nb::handle deadline,
-             nb::handle config) {
+             nb::handle config, nb::handle stage) {
             return submit_group(self, callable, args, workers,
-                                {nb::none(), after, deadline, config});
+                                {nb::none(), after, deadline, config, stage});
           },
           nb::arg("callable").none(), nb::arg("args"), nb::kw_only(),
           nb::arg("workers") = std::vector<WorkerId>(), nb::arg("after") = none,
-          nb::arg("deadline") = none, nb::arg("config") = none, nb::sig(kGroupSignature),
+          nb::arg("deadline") = none, nb::arg("config") = none, nb::arg("stage") = none,
+          nb::sig(kGroupSignature),
           "One task for each of `args`, each on a child of its own, launched together or not at "
-          "all."
+          "all; with copies, as submit()'s `stage` says, when all of them are there."
           R"(
 
 >>> where = host.register_sub(lambda task: task.path)

@@ -72,7 +72,17 @@ struct Given {
   nb::handle connect_timeout, lease, health_deadline, unresponsive_after;
   bool trust_results;
   nb::handle stage, runtime;
+  bool direct_copies;
+  nb::handle remote_workers;
 };
+
+std::vector<RemoteWorkerSpec> specs_from(nb::handle given) {
+  std::vector<RemoteWorkerSpec> specs;
+  for (const nb::handle one : nb::iter(given)) {
+    specs.push_back(expect<RemoteWorkerSpec>(one, "remote_workers", "a RemoteWorkerSpec"));
+  }
+  return specs;
+}
 
 RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   RemoteWorkerSpec spec;
@@ -91,7 +101,9 @@ RemoteWorkerSpec spec_from(std::string address, std::string name, Given given) {
   spec.unresponsive_after = milliseconds_from(given.unresponsive_after, "unresponsive_after");
   spec.trust_results = given.trust_results;
   spec.stage = stage_from(given.stage);
+  spec.remote_workers = specs_from(given.remote_workers);
   spec.runtime = runtime_from(given.runtime);
+  spec.direct_copies = given.direct_copies;
   return spec;
 }
 
@@ -104,7 +116,8 @@ constexpr const char* kInitSignature =
     "health_deadline: float | datetime.timedelta = 2.0, "
     "unresponsive_after: float | datetime.timedelta = 10.0, trust_results: bool = False, "
     "stage: typing.Literal['copy', 'refuse'] = 'refuse', "
-    "runtime: typing.Literal['python', 'native'] = 'python') -> None";
+    "runtime: typing.Literal['python', 'native'] = 'python', direct_copies: bool = True, "
+    "remote_workers: typing.Sequence[RemoteWorkerSpec] = ()) -> None";
 
 void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
   spec.def(
@@ -112,19 +125,21 @@ void bind_init(nb::class_<RemoteWorkerSpec>& spec) {
       [](RemoteWorkerSpec* self, std::string address, std::string name, int level, int sub_workers,
          nb::handle chips, std::size_t memory_bytes_max, std::string lane, nb::handle tls_dir,
          bool insecure, nb::handle connect_timeout, nb::handle lease, nb::handle health_deadline,
-         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime) {
+         nb::handle unresponsive_after, bool trust_results, nb::handle stage, nb::handle runtime,
+         bool direct_copies, nb::handle remote_workers) {
         new (self) RemoteWorkerSpec(
             spec_from(std::move(address), std::move(name),
                       {level, sub_workers, chips, memory_bytes_max, std::move(lane), tls_dir,
                        insecure, connect_timeout, lease, health_deadline, unresponsive_after,
-                       trust_results, stage, runtime}));
+                       trust_results, stage, runtime, direct_copies, remote_workers}));
       },
       nb::arg("address"), nb::arg("name"), nb::kw_only(), nb::arg("level") = 3,
       nb::arg("sub_workers") = 0, nb::arg("chips").none() = 0, nb::arg("memory_bytes_max") = 0,
       nb::arg("lane") = "grpc", nb::arg("tls_dir") = "", nb::arg("insecure") = false,
       nb::arg("connect_timeout") = 5.0, nb::arg("lease") = 10.0, nb::arg("health_deadline") = 2.0,
       nb::arg("unresponsive_after") = 10.0, nb::arg("trust_results") = false,
-      nb::arg("stage") = "refuse", nb::arg("runtime") = "python", nb::sig(kInitSignature),
+      nb::arg("stage") = "refuse", nb::arg("runtime") = "python", nb::arg("direct_copies") = true,
+      nb::arg("remote_workers") = nb::tuple(), nb::sig(kInitSignature),
       "Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, "
       "which are seconds.");
 }
@@ -142,6 +157,16 @@ void bind_shape_of_worker(nb::class_<RemoteWorkerSpec>& spec) {
           nb::for_setter(
               nb::sig("def chips(self, given: int | typing.Sequence[str | ChipSpec], /) -> None")),
           "Of the other host; level 3 alone. Set as Worker() takes them.")
+      .def_prop_rw(
+          "remote_workers", [](const RemoteWorkerSpec& self) { return self.remote_workers; },
+          [](RemoteWorkerSpec& self, nb::handle given) { self.remote_workers = specs_from(given); },
+          nb::for_getter(nb::sig("def remote_workers(self) -> list[RemoteWorkerSpec]")),
+          nb::for_setter(nb::sig("def remote_workers(self, given: "
+                                 "typing.Sequence[RemoteWorkerSpec], /) -> None")),
+          "Workers on further hosts, below this one of level 4 or more, which its session starts: "
+          "their addresses are as its host sees them, and their keys that host's, so that they "
+          "have "
+          "no tls_dir. In its orchestration functions they come after its sub-workers.")
       .def_rw("memory_bytes_max", &RemoteWorkerSpec::memory_bytes_max,
               "Of tensors in the remote Worker's memory; 0: as much as its daemon gives.")
       .def_rw("lane", &RemoteWorkerSpec::lane,
@@ -164,6 +189,11 @@ void bind_way_there(nb::class_<RemoteWorkerSpec>& spec) {
       .def_rw("trust_results", &RemoteWorkerSpec::trust_results,
               "What this session returns, and raises, is unpickled here: code of its choice then "
               "runs here. Without it results are plain data.")
+      .def_rw(
+          "direct_copies", &RemoteWorkerSpec::direct_copies,
+          "Copies between this Worker's tensors and those of another remote one go from host to "
+          "host: the two sessions connect to each other, with certificates as everything else, "
+          "where they listen for this program. False: they go by way of this host.")
       .def_prop_rw(
           "stage", [](const RemoteWorkerSpec& self) { return stage_text(self.stage); },
           [](RemoteWorkerSpec& self, nb::handle given) { self.stage = stage_from(given); },
@@ -227,23 +257,6 @@ Tensor part_of(const Tensor& remote, std::int64_t offset, std::int64_t count, co
   return remote.reshape({size}).slice(0, offset, offset + count);
 }
 
-/// A task that Ctrl-C cancels while it is waited for.
-void copy_and_wait(Worker& worker, const Tensor& to, const Tensor& from) {
-  Run run = [&] {
-    const WithoutLock without;
-    return worker.submit([&](Orchestrator& orch) { orch.copy(to, from); });
-  }();
-  try {
-    wait_interruptibly([&run](auto until) { return run.wait_until(until); });
-  } catch (nb::python_error& interrupted) {
-    run.cancel();
-    const WithoutLock without;
-    (void)run.wait_for(kCancelPatience);
-    throw;
-  }
-  run.wait();
-}
-
 /// What is given as elements, of the tensor's dtype: arrays are not converted, as that would lose
 /// digits unseen.
 nb::object elements_from(nb::handle given, const Tensor& remote) {
@@ -257,28 +270,33 @@ nb::object elements_from(nb::handle given, const Tensor& remote) {
                             to_string(dtype), remote.describe(), to_string(remote.dtype())));
 }
 
-void copy_to(PyWorker& self, const PyTensor& given, nb::handle values, std::int64_t offset) {
+PyRun copy_to_async(PyWorker& self, const PyTensor& given, nb::handle values, std::int64_t offset) {
   const Tensor& remote = given.tensor;
   {
     const WithoutLock without;  // of what is not remote, or gone, it says so
     self.get().copy_to(remote, std::span<const std::byte>());
   }
-  const nb::object array = elements_from(values, remote);
+  self.parking()->sweep();
+  nb::object array = elements_from(values, remote);
   const auto count = nb::cast<std::int64_t>(array.attr("size"));
   const Tensor to = part_of(remote, offset, count, "copy_to");
-  if (count == 0) return;
   const auto address =
       nb::cast<std::uintptr_t>(array.attr("__array_interface__")["data"][nb::int_(0)]);
-  const Tensor from = with_dtype(remote.dtype(), [&]<class T>() {
+  const std::span bytes(reinterpret_cast<const std::byte*>(address), to.bytes());
+  auto keeps = self.parking()->hold(std::move(array));
+  Run run = [&] {
     const WithoutLock without;
-    return self.get().tensor<T>(
-        {count}, std::span(reinterpret_cast<const T*>(address), static_cast<std::size_t>(count)));
-  });
-  copy_and_wait(self.get(), to, from);
+    return self.get().copy_to_async(to, bytes, 0, std::move(keeps));
+  }();
+  return {std::move(run), nb::none(), self.parking()};
 }
 
-nb::object copy_from(PyWorker& self, const PyTensor& given, std::int64_t offset,
-                     nb::handle given_count) {
+void copy_to(PyWorker& self, const PyTensor& given, nb::handle values, std::int64_t offset) {
+  copy_to_async(self, given, values, offset).result();
+}
+
+PyRun copy_from_async(PyWorker& self, const PyTensor& given, std::int64_t offset,
+                      nb::handle given_count) {
   const Tensor& remote = given.tensor;
   {
     const WithoutLock without;
@@ -293,8 +311,18 @@ nb::object copy_from(PyWorker& self, const PyTensor& given, std::int64_t offset,
     const WithoutLock without;
     return self.get().tensor(from.shape(), remote.dtype());
   }();
-  if (count != 0) copy_and_wait(self.get(), to, from);
-  return nb::cast(PyTensor(to)).attr("array")();
+  nb::object array = nb::cast(PyTensor(to)).attr("array")();
+  Run run = [&] {
+    const WithoutLock without;
+    return self.get().submit([&](Orchestrator& orch) {
+      if (count != 0) orch.copy(to, from);
+    });
+  }();
+  return {std::move(run), std::move(array), self.parking()};
+}
+
+nb::object copy_from(PyWorker& self, const PyTensor& given, std::int64_t offset, nb::handle count) {
+  return copy_from_async(self, given, offset, count).result();
 }
 
 }  // namespace
@@ -319,7 +347,10 @@ may be shipped is in tutorial-python.md; who trusts whom, in security.md.
 >>> spec
 <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
 >>> spec.chips, spec.lease, spec.stage, spec.runtime
-([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python'))");
+([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python')
+>>> below = ec.RemoteWorkerSpec("host1:7171", "host1")
+>>> ec.RemoteWorkerSpec("127.0.0.1:7171", "pod0", level=4, remote_workers=[below]).remote_workers
+[<RemoteWorkerSpec host1, level 3, at host1:7171>])");
   bind_init(spec);
   bind_shape_of_worker(spec);
   bind_way_there(spec);
@@ -329,33 +360,10 @@ may be shipped is in tutorial-python.md; who trusts whom, in security.md.
   });
 }
 
-void bind_remotes(nb::class_<PyWorker>& worker) {
+namespace {
+
+void bind_copies(nb::class_<PyWorker>& worker) {
   worker
-      .def("add_remote_worker", add_remote_worker, nb::arg("spec").none(),
-           nb::sig("def add_remote_worker(self, spec: RemoteWorkerSpec) -> WorkerId"),
-           "Has start() make a Worker on another host, below this one (level 4 or more). Ids "
-           "count together with add_worker()'s. Raises InvalidArgument or WrongState saying what "
-           "of `spec` is not possible."
-           R"(
-
->>> pod = ec.Worker(level=4)
->>> pod.add_remote_worker(ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=1))
-WorkerId(0))")
-      .def("remote_tensor", remote_tensor, nb::arg("worker"), nb::arg("shape").none(),
-           nb::arg("dtype"),
-           nb::sig("def remote_tensor(self, worker: WorkerId, shape: int | tuple[int, ...], dtype: "
-                   "typing.Any) -> Tensor"),
-           R"(A tensor in the memory of the remote Worker `worker` of this one; zeroed.
-
-Given back when the last handle is gone and the last task that uses it has ended. Starts the tree if
-need be. Raises InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is
-full, ChildLost. In the example `address` is that of a daemon.
-
->>> pod = ec.Worker(level=4)
->>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
->>> with pod:
-...     pod.remote_tensor(far, (2, 3), np.float32).nbytes
-24)")
       .def("copy_to", copy_to, nb::arg("tensor"), nb::arg("values").none(), nb::arg("offset") = 0,
            nb::sig("def copy_to(self, tensor: Tensor, values: typing.Any, offset: int = 0) -> "
                    "None"),
@@ -393,6 +401,77 @@ is that of a daemon.
 ...     pod.copy_from(x), pod.copy_from(x, offset=1, count=2)
 (array([[1, 2],
        [3, 4]]), array([2, 3])))");
+}
+
+void bind_async_copies(nb::class_<PyWorker>& worker) {
+  worker
+      .def("copy_to_async", copy_to_async, nb::arg("tensor"), nb::arg("values").none(),
+           nb::arg("offset") = 0,
+           nb::sig("def copy_to_async(self, tensor: Tensor, values: typing.Any, offset: int = 0) "
+                   "-> Run"),
+           R"(copy_to() that is not waited for: its Run ends when the elements are there.
+
+An array is read where it lies: do not write to it before the run has ended. The run keeps it, also
+where nobody keeps the run. Refuses at once what copy_to() refuses; wait(), done(), cancel() and
+``await`` are those of every Run. In the example `address` is that of a daemon.
+
+>>> pod = ec.Worker(level=4)
+>>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+>>> with pod:
+...     x = pod.remote_tensor(far, 4, np.float32)
+...     there = pod.copy_to_async(x, np.arange(4, dtype=np.float32))
+...     back = pod.copy_from_async(x, offset=2)  # ordered behind it
+...     there.wait(timeout=10), back.result()
+(True, array([2., 3.], dtype=float32)))")
+      .def("copy_from_async", copy_from_async, nb::arg("tensor"), nb::arg("offset") = 0,
+           nb::arg("count") = nb::none(),
+           nb::sig("def copy_from_async(self, tensor: Tensor, offset: int = 0, count: int | None = "
+                   "None) -> Run"),
+           R"(copy_from() that is not waited for: result(), and ``await``, give the array.
+
+In the example `address` is that of a daemon.
+
+>>> import asyncio
+>>> pod = ec.Worker(level=4)
+>>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+>>> async def first(x):
+...     return await pod.copy_from_async(x, count=1)
+>>> with pod:
+...     asyncio.run(first(pod.remote_tensor(far, 3, np.int64)))
+array([0]))");
+}
+
+}  // namespace
+
+void bind_remotes(nb::class_<PyWorker>& worker) {
+  worker
+      .def("add_remote_worker", add_remote_worker, nb::arg("spec").none(),
+           nb::sig("def add_remote_worker(self, spec: RemoteWorkerSpec) -> WorkerId"),
+           "Has start() make a Worker on another host, below this one (level 4 or more). Ids "
+           "count together with add_worker()'s. Raises InvalidArgument or WrongState saying what "
+           "of `spec` is not possible."
+           R"(
+
+>>> pod = ec.Worker(level=4)
+>>> pod.add_remote_worker(ec.RemoteWorkerSpec("127.0.0.1:7171", "host0", sub_workers=1))
+WorkerId(0))")
+      .def("remote_tensor", remote_tensor, nb::arg("worker"), nb::arg("shape").none(),
+           nb::arg("dtype"),
+           nb::sig("def remote_tensor(self, worker: WorkerId, shape: int | tuple[int, ...], dtype: "
+                   "typing.Any) -> Tensor"),
+           R"(A tensor in the memory of the remote Worker `worker` of this one; zeroed.
+
+Given back when the last handle is gone and the last task that uses it has ended. Starts the tree if
+need be. Raises InvalidArgument where `worker` is not remote, ResourceExhausted where its memory is
+full, ChildLost. In the example `address` is that of a daemon.
+
+>>> pod = ec.Worker(level=4)
+>>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+>>> with pod:
+...     pod.remote_tensor(far, (2, 3), np.float32).nbytes
+24)");
+  bind_copies(worker);
+  bind_async_copies(worker);
 }
 
 }  // namespace echelon::python

@@ -80,6 +80,7 @@ bool PyRun::wait_or_cancel(Clock::time_point until) const {
 
 bool PyRun::wait(Clock::time_point until) const {
   const bool ended = wait_or_cancel(until);
+  if (ended && parking_ != nullptr) parking_->sweep();
   if (ended) run_.wait();
   return ended;
 }
@@ -115,7 +116,8 @@ void PyRun::clear() {
 
 void bind_runs(nb::module_& module) {
   nb::class_<PyRun>(module, "Run", nb::type_slots(slots),
-                    R"(A run in flight, or ended: what Worker.submit() returns.
+                    R"(A run in flight, or ended: what Worker.submit(), copy_to_async() and
+copy_from_async() return.
 
 ``await run`` works in asyncio and gives result(); cancelling the awaiting task cancels the run.
 

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <utility>
 
 #include <echelon/run.h>
 #include <echelon/worker.h>
 #include <nanobind/nanobind.h>
+
+#include "python/parked.h"
 
 namespace echelon::python {
 
@@ -25,6 +28,11 @@ class PyRun {
   PyRun(Worker& worker, nb::handle function, const RunOptions& options);
   /// The same, and finish() as far as that takes no more than a moment: the usual run's end.
   static PyRun waited_for(Worker& worker, nb::handle function, const RunOptions& options);
+
+  /// A copy that was begun: `value` is what result() gives. What it uses lies in `parking`, which
+  /// is swept when it has ended.
+  PyRun(Run run, nb::object value, std::shared_ptr<Parking> parking)
+      : run_(std::move(run)), value_(std::move(value)), parking_(std::move(parking)) {}
 
   /// False after the timeout. Throws the run's error.
   bool wait(std::chrono::steady_clock::time_point until) const;
@@ -52,7 +60,8 @@ class PyRun {
 
   Run run_;
   nb::object value_;
-  nb::object raised_;  // by the function itself
+  std::shared_ptr<Parking> parking_;  // of copies alone
+  nb::object raised_;                 // by the function itself
 };
 
 void bind_runs(nb::module_& module);

@@ -24,6 +24,7 @@
 #include <nanobind/nanobind.h>
 
 #include "python/interpreter.h"
+#include "python/parked.h"
 
 namespace echelon::python {
 
@@ -91,6 +92,8 @@ class PyWorker {
   nb::object count_again(nb::handle function, const std::string& kind, nb::handle name);
   /// Whether the handle names something now: inherited, or shipped to the tree that runs.
   bool is_registered(const detail::CallableRef& ref) const;
+  /// Holds what copies use.
+  const std::shared_ptr<Parking>& parking() const { return parking_; }
   /// For C++ closures; shared with this object as long as it lives.
   std::shared_ptr<HeldObject> hold(nb::handle function);
 
@@ -98,6 +101,7 @@ class PyWorker {
   void clear();
 
  private:
+  const std::shared_ptr<Parking> parking_ = std::make_shared<Parking>();
   Worker worker_;
   std::vector<std::shared_ptr<HeldObject>> held_;
   RegisteredFunctions functions_;

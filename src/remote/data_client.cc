@@ -63,7 +63,7 @@ DispatchResult DataClient::allocate(std::uint64_t token, std::span<const std::in
   const std::lock_guard lock(mutex_);
   if (!failed_.ok() || owned_ == nullptr) return DispatchResult::kDown;
   if (small_.size() >= kSmallMax) return DispatchResult::kNoRoom;
-  DataMessage& message = small_.emplace_back();
+  DataMessage& message = small_.emplace_back().message;
   message.kind = DataKind::kAllocate;
   message.request = next_request_++;
   message.dtype = dtype;
@@ -90,7 +90,7 @@ DispatchResult DataClient::release(BufferId buffer) {
   const std::lock_guard lock(mutex_);
   if (!failed_.ok() || owned_ == nullptr) return DispatchResult::kDown;
   if (small_.size() >= kSmallMax) return DispatchResult::kNoRoom;
-  DataMessage& message = small_.emplace_back();
+  DataMessage& message = small_.emplace_back().message;
   message.kind = DataKind::kFree;
   message.request = next_request_++;
   message.buffer = buffer;
@@ -158,7 +158,10 @@ void DataClient::note_waiting_locked() {
 
 bool DataClient::send_small_locked() {
   bool sent = false;
-  while (!small_.empty() && send_data(*owned_, small_.front()) == LaneSend::kSent) {
+  while (!small_.empty()) {
+    Small& next = small_.front();
+    if (!next.bytes.empty()) next.message.bytes = next.bytes;
+    if (send_data(*owned_, next.message) != LaneSend::kSent) break;
     small_.pop_front();
     sent = true;
   }
@@ -295,6 +298,12 @@ Status DataClient::take_locked(const DataMessage& message, LaneSegments more) {
       return take_read_locked(message, more);
     case DataKind::kPayloadHeld:
       return take_held_locked(message);
+    case DataKind::kExpected:
+    case DataKind::kConnected:
+    case DataKind::kGranted:
+    case DataKind::kRevoked:
+    case DataKind::kPushed:
+      return take_of_peers_locked(message);
     default:
       return bad_message(fmt::format("\"{}\" from a session", to_string(message.kind)));
   }
@@ -347,7 +356,7 @@ Status DataClient::take_written_locked(const DataMessage& message) {
 
 /// Ends the pieces of a write that is refused already.
 void DataClient::abandon_locked(const Transfer& transfer) {
-  DataMessage& message = small_.emplace_back();
+  DataMessage& message = small_.emplace_back().message;
   message.kind = DataKind::kWrite;
   message.flags = kDataLast;
   message.request = transfer.request;
@@ -392,6 +401,46 @@ Status DataClient::take_held_locked(const DataMessage& message) {
   return {};
 }
 
+Status DataClient::take_of_peers_locked(const DataMessage& message) {
+  const auto found = orders_.find(message.request);
+  if (found == orders_.end() || found->second.first != message.kind) {
+    return bad_message(fmt::format("\"{}\" that nobody asked for", to_string(message.kind)));
+  }
+  Status bad;
+  Status status;
+  if (message.failed()) status = error_in(message.bytes, bad);
+  orders_ended_.emplace_back(std::move(found->second.second), std::move(status));
+  orders_.erase(found);
+  ended_any_.store(true, std::memory_order_relaxed);
+  return bad;
+}
+
+void DataClient::order(DataMessage message, std::vector<std::byte> bytes, Ordered done) {
+  std::unique_lock lock(mutex_);
+  if (!failed_.ok() || owned_ == nullptr) {
+    const Status why = failed_.ok() ? bad_message("an order before its lane is there") : failed_;
+    lock.unlock();
+    return done(why);
+  }
+  message.request = next_request_++;
+  // Each answer is the number after its order.
+  const auto answer = static_cast<DataKind>(static_cast<unsigned>(message.kind) + 1);
+  orders_.emplace(message.request, std::pair(answer, std::move(done)));
+  small_.push_back({message, std::move(bytes)});
+  send_small_locked();
+  note_waiting_locked();
+}
+
+bool DataClient::end_orders() {
+  std::vector<std::pair<Ordered, Status>> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    ended.swap(orders_ended_);
+  }
+  for (const auto& [done, status] : ended) done(status);
+  return !ended.empty();
+}
+
 void DataClient::end_locked(Transfer* transfer, Status status) {
   ended_.emplace_back(transfer->copy.task, std::move(status));
   ended_any_.store(true, std::memory_order_relaxed);
@@ -413,6 +462,8 @@ void DataClient::close(const Status& why) {
   uploads_.clear();
   for (const auto& [request, asked] : allocating_) allocations_.push_back({asked.token, why});
   allocating_.clear();
+  for (auto& [request, order] : orders_) orders_ended_.emplace_back(std::move(order.second), why);
+  orders_.clear();
   ended_.clear();
   ended_any_.store(false, std::memory_order_relaxed);
   note_waiting_locked();

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -77,6 +78,15 @@ class DataClient final : private LaneEvents {
   /// Its frame was sent, or will not be.
   void forget_payload(std::uint64_t id);
 
+  // --- links between sessions (peer_copies.h)
+  /// How an order ended.
+  using Ordered = std::function<void(const Status&)>;
+  /// Sends an order; `bytes` stand behind it. `done` is called once: by end_orders(), or
+  /// at once where the lane is down; not at all where this is destroyed before.
+  void order(DataMessage message, std::vector<std::byte> bytes, Ordered done);
+  /// Calls those whose orders have ended since the last call. True if there were any.
+  bool end_orders();
+
   /// One round: takes in what has come, sends as far as there is room. True if anything moved.
   bool pump();
   /// Whether take_ended() or note_allocations() would find something, or it has failed. Cheap.
@@ -104,6 +114,10 @@ class DataClient final : private LaneEvents {
     std::uint64_t moved = 0;  // to the session: sent; from it: come
     bool begun = false;
     bool sent_all = false;  // the last piece, or the read's request
+  };
+  struct Small {
+    DataMessage message;
+    std::vector<std::byte> bytes;  // what the message's view is of
   };
   struct Asked {
     std::uint64_t token = 0;
@@ -135,6 +149,7 @@ class DataClient final : private LaneEvents {
   Status take_written_locked(const DataMessage& message);
   Status take_read_locked(const DataMessage& message, LaneSegments more);
   Status take_held_locked(const DataMessage& message);
+  Status take_of_peers_locked(const DataMessage& message);
   Result<Transfer*> transfer_locked(const DataMessage& message, bool to_session);
   void abandon_locked(const Transfer& transfer);
   void stop_locked(Transfer& transfer, const Status& why);
@@ -156,7 +171,9 @@ class DataClient final : private LaneEvents {
   std::unique_ptr<Lane> owned_;
   Status failed_;
   std::uint64_t next_request_ = 1;
-  std::deque<DataMessage> small_;    // requests that wait for room
+  std::deque<Small> small_;                                       // requests that wait for room
+  std::map<std::uint64_t, std::pair<DataKind, Ordered>> orders_;  // by request: the answer's kind
+  std::vector<std::pair<Ordered, Status>> orders_ended_;
   std::vector<Transfer> transfers_;  // in the order of their start
   std::size_t turn_ = 0;             // whose piece is next
   /// Stopped while under way, and not answered yet: by request.

@@ -58,7 +58,7 @@ void DataClient::stop_locked(Transfer& transfer, const Status& why) {
   if (transfer.begun) {
     stopped_[transfer.request] = {transfer.copy.remote.buffer, transfer.copy.to_session};
     if (!transfer.copy.to_session) {
-      DataMessage& message = small_.emplace_back();
+      DataMessage& message = small_.emplace_back().message;
       message.kind = DataKind::kStop;
       message.request = transfer.request;
     } else {

@@ -9,6 +9,7 @@
 #include "base/error_codec.h"
 #include "remote/dense_range.h"
 #include "remote/lane_words.h"
+#include "remote/peer_links.h"
 
 namespace echelon {
 namespace {
@@ -30,6 +31,7 @@ bool DataServer::reading() const {
 
 bool DataServer::pump() {
   if (!failed_.ok()) return false;
+  if (has_peer_answers()) take_peer_answers();
   bool busy = send_answers();
   if (reading()) busy = lane_.poll(*this) != 0 || busy;
   busy = send_answers() || busy;
@@ -46,6 +48,16 @@ void DataServer::on_message(std::span<const std::byte> bytes) {
   failed_ = message.ok() ? take(*message) : message.status();
 }
 
+bool DataServer::has_peer_answers() const {
+  return peers_ != nullptr && answers_.size() < kAnswersMax && peers_->has_answers();
+}
+
+void DataServer::take_peer_answers() {
+  for (const PeerLinks::Answer& one : peers_->take_answers()) {
+    answer(one.kind, one.request, one.status);
+  }
+}
+
 void DataServer::on_parts(LaneSegments parts) {
   if (!failed_.ok()) return;
   const auto piece = decode_piece(parts);
@@ -56,6 +68,12 @@ void DataServer::on_parts(LaneSegments parts) {
 }
 
 Status DataServer::take(const DataMessage& message) {
+  if (of_ == Of::kPeer && message.kind != DataKind::kWrite) {
+    return bad_message(fmt::format("\"{}\" from a peer", to_string(message.kind)));
+  }
+  if (peers_ != nullptr && is_of_peers(message.kind) && !is_answer(message.kind)) {
+    return peers_->take(message);
+  }
   switch (message.kind) {
     case DataKind::kAllocate:
       allocate(message);

@@ -26,16 +26,21 @@
 
 namespace echelon {
 
+class PeerLinks;
+
 class DataServer final : private LaneEvents {
  public:
-  /// Both must outlive it.
-  DataServer(SessionMemory& memory, Lane& lane) : memory_(memory), lane_(lane) {}
+  /// Whose lane it is: a peer may write, and nothing else.
+  enum class Of : std::uint8_t { kParent, kPeer };
+  /// All must outlive it. Without `peers` orders about them are refused.
+  DataServer(SessionMemory& memory, Lane& lane, Of of = Of::kParent, PeerLinks* peers = nullptr)
+      : memory_(memory), lane_(lane), of_(of), peers_(peers) {}
 
   /// One round: takes in what has come, answers as far as there is room. True if there may be more
   /// to do at once.
   bool pump();
   /// Whether pump() would find something that came.
-  bool has_news() const { return reading() && lane_.has_news(); }
+  bool has_news() const { return (reading() && lane_.has_news()) || has_peer_answers(); }
   /// The lane is down, or its parent sent what is no message: nothing more is done.
   const Status& failed() const { return failed_; }
 
@@ -73,12 +78,16 @@ class DataServer final : private LaneEvents {
   Status hold(std::uint64_t id, std::vector<std::byte> bytes);
   void answer(DataKind kind, std::uint64_t request, const Status& status);
   bool reading() const;
+  bool has_peer_answers() const;
+  void take_peer_answers();
   bool send_answers();
   bool send_pieces();
   bool send_piece(Read& read, bool& done);
 
   SessionMemory& memory_;
   Lane& lane_;
+  const Of of_;
+  PeerLinks* const peers_;
   Status failed_;
   std::deque<Answer> answers_;
   std::deque<Read> reads_;        // the next to send a piece first

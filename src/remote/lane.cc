@@ -27,6 +27,8 @@ std::string_view to_string(LaneRole role) {
       return "data";
     case LaneRole::kHealth:
       return "health";
+    case LaneRole::kPeer:
+      return "peer";
   }
   return "unknown";
 }

@@ -29,7 +29,8 @@ namespace echelon {
 
 /// What a lane is for. Each is a connection of its own: bulk data delays no task, nothing delays
 /// health.
-enum class LaneRole : std::uint8_t { kTask = 1, kData = 2, kHealth = 3 };
+/// kPeer: bytes of tensors from one session to another.
+enum class LaneRole : std::uint8_t { kTask = 1, kData = 2, kHealth = 3, kPeer = 4 };
 std::string_view to_string(LaneRole role);
 
 /// The order in which a session's lanes connect: a listener may have made itself ready for it.

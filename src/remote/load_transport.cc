@@ -128,4 +128,9 @@ Result<LaneTransport*> load_lanes(std::string_view name) {
   return transport;
 }
 
+Status LaneListener::expect_peer(std::string, std::uint64_t, std::chrono::nanoseconds) {
+  return Status::error(Code::kUnimplemented, Reason::kBadArgument,
+                       "lanes of this kind connect no sessions with each other");
+}
+
 }  // namespace echelon

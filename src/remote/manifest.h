@@ -56,6 +56,27 @@ struct ManifestLibrary {
 
 enum class SessionRuntime : std::uint8_t { kNative = 0, kPython = 1 };
 
+/// A Worker on a further host, below the session's own (RemoteWorkerSpec, without keys).
+struct ManifestRemote {
+  std::string address;  // of its daemon, as the session's host sees it
+  std::string name;
+  std::int32_t level = 3;
+  SessionRuntime runtime = SessionRuntime::kNative;
+  std::uint32_t sub_workers = 0;
+  std::vector<ManifestChip> chips;
+  std::uint64_t memory_bytes_max = 0;
+  std::string lane;
+  bool insecure = false;
+  bool trust_results = false;
+  bool stage_copies = false;
+  bool direct_copies = true;
+  std::chrono::nanoseconds connect_timeout{std::chrono::seconds(5)};
+  std::chrono::nanoseconds lease{std::chrono::seconds(10)};
+  std::chrono::nanoseconds health_deadline{std::chrono::seconds(2)};
+  std::chrono::nanoseconds unresponsive_after{std::chrono::seconds(10)};
+  std::vector<ManifestRemote> remotes;
+};
+
 struct SessionManifest {
   std::uint32_t protocol_major = kRemoteProtocolMajor;
   std::uint32_t protocol_minor = kRemoteProtocolMinor;
@@ -75,6 +96,8 @@ struct SessionManifest {
   /// Identities of the Workers whose handles are known here, from the root down; owners of
   /// callables are among them, in this order. Empty: the owners.
   std::vector<std::uint64_t> workers;
+  /// Its children on further hosts.
+  std::vector<ManifestRemote> remotes;
 };
 
 /// What a session says of itself when it is READY.

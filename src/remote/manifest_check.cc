@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "remote/transport.h"
+
 namespace echelon {
 namespace {
 
@@ -80,6 +82,69 @@ Status check_place(const SessionManifest& manifest) {
   return {};
 }
 
+Status check_chip(const ManifestChip& chip) {
+  ECHELON_RETURN_IF_ERROR(check_text("chip's driver", chip.driver, 1, kManifestDriverBytesMax));
+  // A file of that host's, as a path names one, would be the parent's choice of code to run.
+  if (chip.driver.find('/') != std::string::npos) {
+    return refuse(fmt::format(
+        "chip driver \"{}\": on another host drivers are named, as `echelon doctor` lists them "
+        "there; a path is for this machine's own",
+        chip.driver));
+  }
+  if (chip.device < 0) {
+    return refuse(fmt::format("chip device {}: devices are counted from 0", chip.device));
+  }
+  return {};
+}
+
+Status check_remotes(std::int32_t level, const std::vector<ManifestRemote>& remotes);
+
+Status check_remote(std::int32_t level, const ManifestRemote& remote) {
+  ECHELON_RETURN_IF_ERROR(
+      check_text("remote Worker's name", remote.name, 1, kManifestNameBytesMax));
+  ECHELON_RETURN_IF_ERROR(check_line("remote Worker's name", remote.name));
+  ECHELON_RETURN_IF_ERROR(
+      check_text("remote Worker's address", remote.address, 1, kManifestAddressBytesMax));
+  ECHELON_RETURN_IF_ERROR(check_line("remote Worker's address", remote.address));
+  ECHELON_RETURN_IF_ERROR(address_is_local(remote.address).status());
+  if (remote.level < kSessionLevelMin || remote.level >= level) {
+    return refuse(
+        fmt::format("remote Worker {} is at level {}; below level {} belong levels {} "
+                    "to {}",
+                    remote.name, remote.level, level, kSessionLevelMin, level - 1));
+  }
+  if (remote.runtime > SessionRuntime::kPython) {
+    return refuse(fmt::format("remote Worker {} of runtime {}, which this version does not know",
+                              remote.name, static_cast<unsigned>(remote.runtime)));
+  }
+  ECHELON_RETURN_IF_ERROR(check_count("sub-workers", remote.sub_workers, kManifestSubWorkersMax));
+  ECHELON_RETURN_IF_ERROR(check_count("chips", remote.chips.size(), kManifestChipsMax));
+  for (const ManifestChip& chip : remote.chips) ECHELON_RETURN_IF_ERROR(check_chip(chip));
+  if (remote.lane != "grpc") {
+    return refuse(fmt::format("remote Worker {} by a lane \"{}\"; \"grpc\" is there", remote.name,
+                              remote.lane));
+  }
+  ECHELON_RETURN_IF_ERROR(
+      check_patience("a connect_timeout", remote.connect_timeout, kStartDeadlineMin));
+  ECHELON_RETURN_IF_ERROR(check_patience("a lease", remote.lease, kSessionPatienceMin));
+  ECHELON_RETURN_IF_ERROR(
+      check_patience("a health_deadline", remote.health_deadline, kSessionPatienceMin));
+  ECHELON_RETURN_IF_ERROR(
+      check_patience("an unresponsive_after", remote.unresponsive_after, kSessionPatienceMin));
+  return check_remotes(remote.level, remote.remotes);
+}
+
+Status check_remotes(std::int32_t level, const std::vector<ManifestRemote>& remotes) {
+  ECHELON_RETURN_IF_ERROR(check_count("remote Workers", remotes.size(), kManifestRemotesMax));
+  for (auto one = remotes.begin(); one != remotes.end(); ++one) {
+    ECHELON_RETURN_IF_ERROR(check_remote(level, *one));
+    if (std::any_of(remotes.begin(), one, [&](const auto& it) { return it.name == one->name; })) {
+      return refuse(fmt::format("two remote Workers called {}", one->name));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Status check_protocol(std::uint32_t major, std::uint32_t minor) {
@@ -105,19 +170,8 @@ Status check_manifest(const SessionManifest& manifest) {
   ECHELON_RETURN_IF_ERROR(
       check_patience("an unresponsive_after", manifest.unresponsive_after, kSessionPatienceMin));
   ECHELON_RETURN_IF_ERROR(check_patience("a lease", manifest.lease, kSessionPatienceMin));
-  for (const ManifestChip& chip : manifest.chips) {
-    ECHELON_RETURN_IF_ERROR(check_text("chip's driver", chip.driver, 1, kManifestDriverBytesMax));
-    // A file of that host's, as a path names one, would be the parent's choice of code to run.
-    if (chip.driver.find('/') != std::string::npos) {
-      return refuse(fmt::format(
-          "chip driver \"{}\": on another host drivers are named, as `echelon doctor` lists them "
-          "there; a path is for this machine's own",
-          chip.driver));
-    }
-    if (chip.device < 0) {
-      return refuse(fmt::format("chip device {}: devices are counted from 0", chip.device));
-    }
-  }
+  for (const ManifestChip& chip : manifest.chips) ECHELON_RETURN_IF_ERROR(check_chip(chip));
+  ECHELON_RETURN_IF_ERROR(check_remotes(manifest.level, manifest.remotes));
   for (const ManifestLibrary& library : manifest.libraries) {
     ECHELON_RETURN_IF_ERROR(check_text("library's name", library.name, 0, kCallableNameBytesMax));
     ECHELON_RETURN_IF_ERROR(

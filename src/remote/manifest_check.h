@@ -19,8 +19,13 @@ inline constexpr std::size_t kManifestDriverBytesMax = 64;
 inline constexpr std::uint32_t kManifestSubWorkersMax = 4096;
 inline constexpr std::size_t kManifestChipsMax = 256;
 inline constexpr std::size_t kManifestLibrariesMax = 1024;
+/// Of one parent.
+inline constexpr std::size_t kManifestRemotesMax = 256;
+inline constexpr std::size_t kManifestAddressBytesMax = 1024;
 inline constexpr std::int32_t kSessionLevelMin = 3;
 inline constexpr std::int32_t kSessionLevelMax = 5;
+/// Below a session of the highest level, down to the lowest.
+inline constexpr int kManifestRemoteLevelsMax = kSessionLevelMax - kSessionLevelMin;
 inline constexpr std::chrono::nanoseconds kSessionPatienceMax = std::chrono::hours(24);
 inline constexpr std::chrono::nanoseconds kSessionPatienceMin = std::chrono::milliseconds(10);
 inline constexpr std::chrono::nanoseconds kStartDeadlineMin = std::chrono::milliseconds(1);

@@ -140,8 +140,36 @@ Result<RemoteCopy> RemoteEndpoint::State::transfer_of(TaskId task) const {
   return copy;
 }
 
+RemoteEndpoint* RemoteEndpoint::State::peer_of_copy() const {
+  const TensorDesc& to = copy_body.tensors[0].desc;
+  if (!options.peer || to.issuer == pool || copy_body.tensors[1].desc.issuer != pool) {
+    return nullptr;
+  }
+  return options.peer(to.issuer);
+}
+
+Status RemoteEndpoint::State::start_direct(const Dispatch& task, const RemoteEndpoint& to) {
+  const TensorDesc& into = copy_body.tensors[0].desc;
+  const TensorDesc& from = copy_body.tensors[1].desc;
+  if (into.payload_bytes() != from.payload_bytes() || into.dtype != from.dtype) {
+    return Status::error(Code::kInvalidArgument, Reason::kWrongType,
+                         "a copy between different tensors");
+  }
+  if (task.deadline_ns != 0 && task.deadline_ns <= env.now_ns()) return too_late();
+  State& other = *to.state_;
+  if (to.down() || !other.is_up()) return to.down_status();
+  append(task).where = Where::kCopying;
+  peers.start(task.task, from, into, {other.pool, other.options.path, other.address, &other.data});
+  return {};
+}
+
 /// False: it failed here.
 bool RemoteEndpoint::State::start_transfer(const Dispatch& task) {
+  if (const RemoteEndpoint* const to = peer_of_copy(); to != nullptr) {
+    const Status begun = start_direct(task, *to);
+    if (!begun.ok()) fail_here(task.task, begun);
+    return begun.ok();
+  }
   auto copy = transfer_of(task.task);
   const bool late = task.deadline_ns != 0 && task.deadline_ns <= env.now_ns();
   if (!copy.ok() || late) {
@@ -244,7 +272,8 @@ bool RemoteEndpoint::try_recall(TaskId task) {
   State::Entry* const entry = state.find(task);
   if (entry == nullptr || state.down.load(std::memory_order_relaxed)) return false;
   if (entry->where != State::Where::kHere &&
-      !(entry->where == State::Where::kCopying && state.data.try_recall(task))) {
+      !(entry->where == State::Where::kCopying &&
+        (state.data.try_recall(task) || state.peers.try_recall(task)))) {
     return false;
   }
   state.forget(*entry);
@@ -263,7 +292,7 @@ Progress RemoteEndpoint::progress(TaskId task) const {
 
 bool RemoteEndpoint::has_news() const {
   const State& state = *state_;
-  if (!state.failed_here.empty()) return true;
+  if (!state.failed_here.empty() || state.peers.has_ended()) return true;
   if (state.down.load(std::memory_order_relaxed)) return false;
   // pairs with the seq_cst store in lane_options(): a sleeper sees it, or is rung
   if (state.poked.load(std::memory_order_seq_cst)) return true;
@@ -327,7 +356,9 @@ std::size_t RemoteEndpoint::State::poll_lanes(EndpointEvents& events) {
 /// Of copies, and of what failed here.
 std::size_t RemoteEndpoint::State::report_ends(EndpointEvents& events) {
   std::size_t reported = 0;
+  if (data.end_orders() && options.wake) options.wake();  // what others wait for may be among them
   data.take_ended(copies_ended);
+  peers.take_ended(copies_ended);
   for (const auto& [task, status] : copies_ended) {
     Entry* const entry = find(task);
     ECHELON_CHECK(entry != nullptr, task.value);
@@ -433,6 +464,8 @@ void RemoteEndpoint::State::go_down(EndpointEvents& events) {
   }
   // From here on nothing is written to tensors of this host.
   data.close(why);
+  peers.close();
+  data.end_orders();
   if (lane != nullptr) lane->close(why);
   if (options.end_session) options.end_session(why);
   events.on_down(options.index, why);

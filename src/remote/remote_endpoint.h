@@ -38,6 +38,8 @@
 
 namespace echelon {
 
+class RemoteEndpoint;
+
 struct RemoteEndpointOptions {
   ChildIndex index;
   std::string path;             // the session's, in the tree
@@ -54,6 +56,9 @@ struct RemoteEndpointOptions {
   bool trust_results = false;
   /// Where a tensor of this host lies (WorkerPools::open). The driver's thread.
   std::function<Result<std::byte*>(const TensorDesc&, Access)> open_local;
+  /// The session whose pool that is, among its siblings; nullptr: none. Copies from this one's
+  /// memory to that one's are this one's. The driver's thread.
+  std::function<RemoteEndpoint*(Uid pool)> peer;
   /// poll() has something to report: rings the node's doorbell. Any thread; must not block.
   std::function<void()> wake;
   /// tick() has something to do, and poll() may: wakes the keeper, too. Any thread; must not block.

@@ -69,6 +69,7 @@ void RemoteEndpoint::attach(const SessionReady& ready, RemoteLanes lanes) {
     state.task_lane = std::move(lanes.task);
     state.health_lane = std::move(lanes.health);
     state.pool = ready.pool;
+    state.address = ready.address;
     state.host = ready.host;
     state.pid = static_cast<pid_t>(ready.pid);
     const auto hello = encode_hello({kRemoteProtocolMajor, kRemoteProtocolMinor});
@@ -316,6 +317,7 @@ MonotonicNs RemoteEndpoint::tick(MonotonicNs now) {
 void RemoteEndpoint::request_cancel(TaskId task) {
   const State::Entry* const entry = state_->find(task);
   if (entry != nullptr && entry->where == State::Where::kCopying) {
+    state_->peers.stop(task, copy_cancelled());
     return state_->data.stop(task, copy_cancelled());
   }
   const std::lock_guard lock(state_->mutex);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "remote/data_client.h"
+#include "remote/peer_copies.h"
 #include "remote/remote_endpoint.h"
 #include "remote/wire.h"
 #include "shm/task_body.h"
@@ -65,11 +66,17 @@ struct RemoteEndpoint::State {
   const RemoteEndpointOptions options;
   Env& env;
   DataClient data;
+  /// Copies from here to other sessions. The driver's.
+  PeerCopies peers{data, options.path, env, [this] {
+                     poked.store(true, std::memory_order_seq_cst);  // pairs with has_news()
+                     if (options.wake) options.wake();
+                   }};
 
   // Set once, by attach(), before `up`.
   std::unique_ptr<Lane> task_lane;
   std::unique_ptr<Lane> health_lane;  // used under `mutex`
   Uid pool;
+  std::string address;  // where its lanes listen
   std::string host;
   pid_t pid = 0;
   std::atomic<bool> up{false};
@@ -128,6 +135,10 @@ struct RemoteEndpoint::State {
   bool is_transfer(const Dispatch& task);
   Result<RemoteCopy> transfer_of(TaskId task) const;
   bool start_transfer(const Dispatch& task);
+  /// The session that the copy in copy_body goes to, from this one to another; nullptr: it is no
+  /// such copy.
+  RemoteEndpoint* peer_of_copy() const;
+  Status start_direct(const Dispatch& task, const RemoteEndpoint& to);
   bool is_fenced(const Entry& entry);
   void flush();
   bool flush_batch();

@@ -56,6 +56,7 @@ struct SessionServer::State {
 
   void attach_locked(LaneRole role, std::unique_ptr<Lane> lane);
   Status await_lanes();
+  void wake_waiter();
   bool is_closing();
   void run_data();
   void run_health();
@@ -71,6 +72,7 @@ struct SessionServer::State {
 
   const std::shared_ptr<LaneSleeper> data_sleeper = std::make_shared<LaneSleeper>();
   std::unique_ptr<Lane> data_lane;
+  PeerLinks peers{memory, [sleeper = data_sleeper] { sleeper->poke(); }};
   std::unique_ptr<DataServer> data;
   std::thread data_thread;
 
@@ -114,6 +116,8 @@ LaneOptions SessionServer::lane_options(LaneRole role) {
       return poking(state_->data_sleeper);
     case LaneRole::kHealth:
       return poking(state_->health_sleeper);
+    case LaneRole::kPeer:
+      return state_->peers.lane_options();
   }
   return {};
 }
@@ -137,7 +141,7 @@ void SessionServer::State::attach_locked(LaneRole role, std::unique_ptr<Lane> la
     case LaneRole::kData:
       ECHELON_CHECK(data == nullptr);
       data_lane = std::move(lane);
-      data = std::make_unique<DataServer>(memory, *data_lane);
+      data = std::make_unique<DataServer>(memory, *data_lane, DataServer::Of::kParent, &peers);
       data_thread = start_thread("data lane", [this] { run_data(); });
       return;
     case LaneRole::kHealth:
@@ -146,7 +150,17 @@ void SessionServer::State::attach_locked(LaneRole role, std::unique_ptr<Lane> la
       health = std::make_unique<HealthServer>(hooks, options.lease, *health_lane, env);
       health_thread = start_thread("health lane", [this] { run_health(); });
       return;
+    case LaneRole::kPeer:
+      return;  // accept_peer()'s
   }
+}
+
+void SessionServer::connect_peers(PeerPlace place) {
+  state_->peers.set_place(std::move(place));
+}
+
+void SessionServer::accept_peer(std::uint64_t link, std::unique_ptr<Lane> lane) {
+  state_->peers.accept(link, std::move(lane));
 }
 
 /// Errors: kUnresponsive. OK also when it is to stop, or has lost its parent already.
@@ -214,13 +228,18 @@ Status SessionServer::serve(TaskHandler& handler) {
 
 void SessionServer::stop() {
   state_->tasks.stop();
-  // Not between what the waiter looks at and its sleep.
-  { const std::lock_guard lock(state_->mutex); }
-  state_->lanes_signal.notify_all();
+  state_->wake_waiter();
 }
 
 void SessionServer::abandon() {
   state_->tasks.abandon();
+  state_->wake_waiter();
+}
+
+void SessionServer::State::wake_waiter() {
+  // Not between what it looks at and its sleep.
+  { const std::lock_guard lock(mutex); }
+  lanes_signal.notify_all();
 }
 
 void SessionServer::close(const Status& why) {

@@ -23,6 +23,7 @@
 #include "process/registration_uplink.h"
 #include "process/task_server.h"
 #include "remote/lane.h"
+#include "remote/peer_links.h"
 #include "remote/session_memory.h"
 
 namespace echelon {
@@ -54,6 +55,10 @@ class SessionServer final : public RegistrationUplink {
   LaneOptions lane_options(LaneRole role);
   /// A lane that was let in; each role once. Messages are served from here on.
   void attach(LaneRole role, std::unique_ptr<Lane> lane);
+
+  /// Its links to other sessions, which come to accept_peer(). Before the data lane's attach().
+  void connect_peers(PeerPlace place);
+  void accept_peer(std::uint64_t link, std::unique_ptr<Lane> lane);
 
   /// Until stop(): OK; otherwise why the parent is lost. Waits for the lanes, too.
   Status serve(TaskHandler& handler);

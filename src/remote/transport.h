@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RemoteTransport, LaneTransport: what talks to other hosts - lanes, and the control service between
-// a parent and a daemon. One shared object each, loaded only for remote children and after the
-// spawner was forked, so that a process that never goes remote has none of its threads.
+// RemoteTransport, LaneTransport: what talks to other hosts - lanes, and the control service
+// between a parent and a daemon. One shared object each, loaded only for remote children and after
+// the spawner was forked, so that a process that never goes remote has none of its threads.
 //
 // Threads: a transport's calls from any thread. Callbacks come on threads of the transport's and
 //   must not block. Blocking: connect_lane(), listen_*() and ~SessionCall, bounded.
@@ -54,6 +54,8 @@ struct LaneListen {
   std::function<LaneOptions(LaneRole)> options;
   /// A lane that was let in. On the transport's thread.
   std::function<void(LaneRole, std::unique_ptr<Lane>)> accept;
+  /// The same, of one that was let in by expect_peer().
+  std::function<void(std::uint64_t link, std::unique_ptr<Lane>)> accept_peer = {};
 };
 
 class LaneListener {
@@ -62,6 +64,10 @@ class LaneListener {
   virtual ~LaneListener() = default;
   /// With the port that was chosen.
   virtual std::string address() const = 0;
+  /// Lets in one lane of LaneRole::kPeer that shows `token`, within `life`, under the rules of all
+  /// others; it comes to LaneListen::accept_peer with `link`. Errors: kBadArgument (a token that is
+  /// none; lanes of this kind take no peers).
+  virtual Status expect_peer(std::string token, std::uint64_t link, std::chrono::nanoseconds life);
 };
 
 /// What is heard of a session from its daemon. Threads: the transport's, one at a time.

@@ -184,6 +184,26 @@ std::string_view to_string(DataKind kind) {
       return "payload held";
     case DataKind::kStop:
       return "stop";
+    case DataKind::kExpect:
+      return "expect a peer";
+    case DataKind::kExpected:
+      return "a peer is expected";
+    case DataKind::kConnect:
+      return "connect to a peer";
+    case DataKind::kConnected:
+      return "connected to a peer";
+    case DataKind::kGrant:
+      return "grant to a peer";
+    case DataKind::kGranted:
+      return "granted to a peer";
+    case DataKind::kRevoke:
+      return "revoke from a peer";
+    case DataKind::kRevoked:
+      return "revoked from a peer";
+    case DataKind::kPush:
+      return "push to a peer";
+    case DataKind::kPushed:
+      return "pushed to a peer";
   }
   return "unknown";
 }
@@ -195,6 +215,11 @@ bool is_answer(DataKind kind) {
     case DataKind::kWritten:
     case DataKind::kReadData:
     case DataKind::kPayloadHeld:
+    case DataKind::kExpected:
+    case DataKind::kConnected:
+    case DataKind::kGranted:
+    case DataKind::kRevoked:
+    case DataKind::kPushed:
       return true;
     default:
       return false;
@@ -233,12 +258,28 @@ void put_fields(ByteWriter& writer, const DataMessage& message) {
     case DataKind::kReadData:
       return writer.put(message.offset);
     case DataKind::kPayload:
+    case DataKind::kConnect:
+    case DataKind::kRevoke:
       writer.put(message.offset);
       return writer.put(message.length);
+    case DataKind::kExpect:
+      return writer.put(message.offset);
+    case DataKind::kGrant:
+      writer.put(message.offset);
+      writer.put(message.length);
+      return put_tensor(writer, message.tensor, Tag::kOutput);
+    case DataKind::kPush:
+      writer.put(message.offset);
+      return put_tensor(writer, message.tensor, Tag::kInput);
     case DataKind::kFreed:
     case DataKind::kWritten:
     case DataKind::kPayloadHeld:
     case DataKind::kStop:
+    case DataKind::kExpected:
+    case DataKind::kConnected:
+    case DataKind::kGranted:
+    case DataKind::kRevoked:
+    case DataKind::kPushed:
       return;
   }
 }
@@ -297,6 +338,38 @@ Status read_piece(std::span<const std::byte>& in, std::size_t more, DataMessage&
   return check_range(message, bytes, total);
 }
 
+/// Takes the rest, at least `least` bytes and at most `most`.
+Status read_rest(std::span<const std::byte>& in, DataMessage& message, std::size_t least,
+                 std::size_t most) {
+  if (in.size() < least || in.size() > most) {
+    return bad_message(fmt::format("{} bytes with \"{}\"; {} to {} are possible", in.size(),
+                                   to_string(message.kind), least, most));
+  }
+  message.bytes = std::exchange(in, {});
+  return {};
+}
+
+Status read_of_peers(std::span<const std::byte>& in, DataMessage& message) {
+  ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset}));
+  switch (message.kind) {
+    case DataKind::kExpect:
+      return read_rest(in, message, 1, kPeerTokenBytesMax);
+    case DataKind::kConnect:
+      ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.length}));
+      ECHELON_RETURN_IF_ERROR(read_rest(in, message, 2, kPeerAddressBytesMax + kPeerTokenBytesMax));
+      if (message.length != 0 && message.length < message.bytes.size()) return {};
+      return bad_message("a peer without an address or a token");
+    case DataKind::kGrant:
+      ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.length}));
+      return read_tensor(in, message);
+    case DataKind::kRevoke:
+      return read_numbers(in, std::array{&message.length});
+    default:
+      ECHELON_RETURN_IF_ERROR(read_tensor(in, message));
+      return read_rest(in, message, kTensorWireBytesMin, kTensorWireBytesMax);
+  }
+}
+
 Status read_fields(std::span<const std::byte>& in, std::size_t more, DataMessage& message) {
   switch (message.kind) {
     case DataKind::kAllocate:
@@ -319,9 +392,20 @@ Status read_fields(std::span<const std::byte>& in, std::size_t more, DataMessage
     case DataKind::kPayload:
       ECHELON_RETURN_IF_ERROR(read_numbers(in, std::array{&message.offset, &message.length}));
       return read_piece(in, more, message, message.length);
+    case DataKind::kExpect:
+    case DataKind::kConnect:
+    case DataKind::kGrant:
+    case DataKind::kRevoke:
+    case DataKind::kPush:
+      return read_of_peers(in, message);
     case DataKind::kFreed:
     case DataKind::kWritten:
     case DataKind::kPayloadHeld:
+    case DataKind::kExpected:
+    case DataKind::kConnected:
+    case DataKind::kGranted:
+    case DataKind::kRevoked:
+    case DataKind::kPushed:
     case DataKind::kStop:
       return {};
   }

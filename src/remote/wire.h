@@ -23,6 +23,14 @@
 //     kAllocated     tensor
 //     kFreed, kWritten, kPayloadHeld    nothing
 //     kReadData      u64 offset  bytes
+//   What a session is told of its links to others of the same parent (peer_links.h), and answers:
+//     kExpect        u64 link  token                  kExpected
+//     kConnect       u64 link  u64 address bytes  address  token       kConnected
+//     kGrant         u64 link  u64 grant  tensor      kGranted
+//     kRevoke        u64 link  u64 grant              kRevoked
+//     kPush          u64 link  tensor  tensor         kPushed      from the first, here, to the
+//                    second, of the peer
+//   A peer's lane carries kWrite and kWritten alone.
 //   kDataLast ends a write's, a read's and a payload's pieces. A write that failed is answered at
 //   once; its sender then ends it with a last piece of no bytes.
 #pragma once
@@ -139,10 +147,26 @@ enum class DataKind : std::uint8_t {
   kPayloadHeld = 10,
   /// A read that is not wanted any more: it is answered as one that failed, or has ended already.
   kStop = 40,
+  kExpect = 60,
+  kExpected = 61,
+  kConnect = 62,
+  kConnected = 63,
+  kGrant = 64,
+  kGranted = 65,
+  kRevoke = 66,
+  kRevoked = 67,
+  kPush = 68,
+  kPushed = 69,
 };
 std::string_view to_string(DataKind kind);
 /// Answers go up, all else down.
 bool is_answer(DataKind kind);
+/// Orders about peers, and the answers to them.
+constexpr bool is_of_peers(DataKind kind) {
+  return kind >= DataKind::kExpect && kind <= DataKind::kPushed;
+}
+inline constexpr std::size_t kPeerTokenBytesMax = 256;
+inline constexpr std::size_t kPeerAddressBytesMax = 1024;
 
 enum DataFlags : std::uint8_t { kDataLast = 1, kDataError = 2 };
 
@@ -157,9 +181,11 @@ struct DataMessage {
   std::array<std::int64_t, kTensorRankMax> extent{};
   BufferId buffer;
   TensorDesc tensor;
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;          // kRead: bytes; kPayload: in all
-  std::span<const std::byte> bytes;  // kWrite, kReadData, kPayload; kDataError: the ErrorInfo
+  std::uint64_t offset = 0;          // of peers: the link
+  std::uint64_t length = 0;          // kRead: bytes; kPayload: in all; kConnect: of the address;
+                                     // kGrant, kRevoke: the grant
+  std::span<const std::byte> bytes;  // kWrite, kReadData, kPayload; kDataError: the ErrorInfo;
+                                     // kExpect, kConnect, kPush: what stands behind
 
   bool last() const { return (flags & kDataLast) != 0; }
   bool failed() const { return (flags & kDataError) != 0; }

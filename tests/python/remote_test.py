@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import datetime
 import os
 import pickle
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,15 @@ ECHELON_ORCH("pid", [](Orchestrator&) { return static_cast<std::int64_t>(::getpi
 ECHELON_ORCH("until cancelled", [](Orchestrator&, TaskArgs& args) {
   while (!args.cancelled()) ::usleep(1000);
 });
+ECHELON_ORCH("inline bytes", [](Orchestrator&, TaskArgs& args) {
+  std::vector<std::byte> all;
+  for (std::size_t i = 0; i < args.inline_count(); ++i) {
+    const auto bytes = args.inline_bytes(i);
+    all.insert(all.end(), bytes.begin(), bytes.end());
+    all.push_back(std::byte{'|'});
+  }
+  args.set_result_bytes(all);
+});
 // What a session might do to its parent: bytes that are a pickle of its choice.
 ECHELON_ORCH("returns these bytes", [](Orchestrator&, TaskArgs& args) {
   const auto bytes = args.tensor<const std::uint8_t>(0);
@@ -75,7 +86,14 @@ class Pod:
         self.worker.register_library(library)
         for name in ("add one", "double", "fail"):
             self.worker.register_sub(name)
-        names = ("double below", "fail below", "pid", "until cancelled", "returns these bytes")
+        names = (
+            "double below",
+            "fail below",
+            "pid",
+            "until cancelled",
+            "inline bytes",
+            "returns these bytes",
+        )
         self.orchs = {name: self.worker.register_orch(name) for name in names}
 
     def call(self, name: str, args: ec.Args | None = None, **options: Any) -> bytes:
@@ -620,3 +638,98 @@ def test_the_example_names_each_step_and_results_come_back_both_ways(
         "by return value: 20",
         "by copy_from: 2 4 6 8",
     ]
+
+
+# --- copies that are not waited for
+
+
+def test_a_copy_is_begun_and_waited_for_later(pod: Pod) -> None:
+    x = pod.worker.remote_tensor(pod.far, 4, np.float32)
+    there = pod.worker.copy_to_async(x, np.array([1, 2, 3, 4], np.float32))
+    back = pod.worker.copy_from_async(x, offset=1, count=2)  # ordered behind it
+    assert there.wait(timeout=60) and there.done()
+    assert there.result() is None
+    assert back.result().tolist() == [2, 3]
+
+
+def test_a_copy_can_be_awaited(pod: Pod) -> None:
+    x = pod.worker.remote_tensor(pod.far, (2, 2), np.int32)
+
+    async def there_and_back() -> Any:
+        await pod.worker.copy_to_async(x, np.array([[1, 2], [3, 4]], np.int32))
+        return await pod.worker.copy_from_async(x)
+
+    assert asyncio.run(there_and_back()).tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_copy_keeps_the_array_until_it_has_ended(pod: Pod) -> None:
+    x = pod.worker.remote_tensor(pod.far, 4, np.float32)
+    held = pod.worker.submit(
+        lambda orch: orch.submit(pod.orchs["until cancelled"], ec.Args().inout(x)) and None
+    )
+    values = np.array([1, 2, 3, 4], np.float32)
+    watched = weakref.ref(values)
+    run = pod.worker.copy_to_async(x, values)
+    del values
+    assert watched() is not None
+    assert not run.wait(timeout=0)
+    held.cancel()
+    assert run.wait(timeout=60)
+    assert watched() is None
+    assert pod.worker.copy_from(x).tolist() == [1, 2, 3, 4]
+
+
+def test_an_array_outlives_a_run_that_nobody_kept(pod: Pod) -> None:
+    x = pod.worker.remote_tensor(pod.far, 4, np.float32)
+    held = pod.worker.submit(
+        lambda orch: orch.submit(pod.orchs["until cancelled"], ec.Args().inout(x)) and None
+    )
+    pod.worker.copy_to_async(x, np.array([5, 6, 7, 8], np.float32))
+    held.cancel()
+    assert pod.worker.copy_from(x).tolist() == [5, 6, 7, 8]
+
+
+def test_a_copy_that_is_cancelled_in_time_moves_nothing(pod: Pod) -> None:
+    x = pod.worker.remote_tensor(pod.far, 2, np.float32)
+    held = pod.worker.submit(
+        lambda orch: orch.submit(pod.orchs["until cancelled"], ec.Args().inout(x)) and None
+    )
+    run = pod.worker.copy_to_async(x, [1, 2])
+    run.cancel()
+    with pytest.raises(ec.Cancelled):
+        run.wait(timeout=60)
+    held.cancel()
+    assert pod.worker.copy_from(x).tolist() == [0, 0]
+
+
+# --- bytes within a task
+
+
+def test_inline_bytes_travel_with_the_task(pod: Pod) -> None:
+    assert pod.call("inline bytes", ec.Args().inline_bytes(b"ab").inline_bytes(b"")) == b"ab||"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\1\2", bytearray(b"\1\2"), memoryview(b"\1\2"), np.array([1, 2], np.uint8)]
+)
+def test_whatever_shows_its_bytes_is_taken(pod: Pod, data: Any) -> None:
+    assert pod.call("inline bytes", ec.Args().inline_bytes(data)) == b"\1\2|"
+
+
+def test_more_inline_bytes_than_a_task_takes_are_refused() -> None:
+    args = ec.Args().inline_bytes(bytes(1 << 20))
+    with pytest.raises(ec.InvalidArgument, match="1 bytes beside 1048576.*1048576 at most.*tensor"):
+        args.inline_bytes(b"x")
+
+
+def test_what_shows_no_bytes_is_refused() -> None:
+    with pytest.raises(TypeError, match="inline_bytes: bytes, .* was expected, not 'text'"):
+        ec.Args().inline_bytes("text")  # type: ignore[arg-type]
+
+
+def test_a_python_function_sees_them() -> None:
+    host = ec.Worker(level=3, sub_workers=1)
+    seen = host.register_sub(lambda task: task.inline_bytes)
+    with host:
+        args = ec.Args().inline_bytes(b"one").inline_bytes(b"two")
+        assert host.run(lambda orch: orch.submit(seen, args).result()) == (b"one", b"two")

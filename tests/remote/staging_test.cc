@@ -171,5 +171,77 @@ TEST_F(StagedTensors, ATaskCanRefuseIt) {
   EXPECT_THAT(error.message(), HasSubstr("is not in the memory of"));
 }
 
+// --- groups
+
+class StagedGroups : public testing::Test {
+ protected:
+  StagedGroups() : left(add("left", Stage::kCopy)), right(add("right", Stage::kRefuse)) {}
+
+  WorkerId add(const std::string& name, Stage stage) {
+    RemoteWorkerSpec spec = host.spec(name);
+    spec.stage = stage;
+    return pod.add_remote_worker(spec);
+  }
+  /// Two tasks of a group, each with half of `x`.
+  void add_one(const Tensor& x, const GroupOptions& options) {
+    const std::int64_t half = x.extent(0) / 2;
+    pod.run([&](Orchestrator& orch) {
+      const std::vector<Args> halves = {Args().inout(x.slice(0, 0, half)),
+                                        Args().inout(x.slice(0, half, 2 * half))};
+      for (const TaskHandle& task : orch.submit_group(functions.add_one, halves, options)) {
+        task.wait();
+      }
+      EXPECT_THAT(values(x), ElementsAreArray(numbers(kCount, 2.0f)));
+    });
+  }
+  Tensor tensor() { return pod.tensor<float>({kCount}, std::span<const float>(numbers(kCount))); }
+  static std::vector<float> values(const Tensor& tensor) {
+    const auto view = tensor.data<const float>();
+    return {view.begin(), view.end()};
+  }
+
+  RemoteHost host;
+  Worker pod{{.level = 4}};
+  const WorkerId left, right;
+  Functions functions{pod};
+};
+
+TEST_F(StagedGroups, HaveTheirTensorsCopiedThereAndBack) {
+  add_one(tensor(), {.workers = {left, right}, .stage = Stage::kCopy});
+}
+
+TEST_F(StagedGroups, ArePlacedOnWorkersThatAreAllDifferent) {
+  add_one(tensor(), {.stage = Stage::kCopy});
+}
+
+TEST_F(StagedGroups, OneWhoseWorkerRefusesIsRefusedWhole) {
+  const Tensor x = tensor();
+  const Error error = thrown<InvalidArgument>([&] { add_one(x, {.workers = {left, right}}); });
+  EXPECT_THAT(error.message(), HasSubstr("is not in the memory of pod0/right"));
+  EXPECT_THAT(values(x), ElementsAreArray(numbers(kCount)));
+}
+
+TEST_F(StagedGroups, MoreTasksThanWorkersAreRefused) {
+  const Tensor x = tensor();
+  const Error error = thrown<InvalidArgument>([&] {
+    pod.run([&](Orchestrator& orch) {
+      const std::vector<Args> three(3, Args().input(x));
+      orch.submit_group(functions.where_orch, three, {.stage = Stage::kCopy});
+    });
+  });
+  EXPECT_THAT(error.message(), HasSubstr("3 tasks, each on a Worker of its own, and pod0 has 2"));
+}
+
+TEST_F(StagedGroups, MembersThatUseTheSameElementsAreRefused) {
+  const Tensor x = tensor();
+  const Error error = thrown<InvalidArgument>([&] {
+    pod.run([&](Orchestrator& orch) {
+      const std::vector<Args> both = {Args().inout(x), Args().input(x)};
+      orch.submit_group(functions.add_one, both, {.workers = {left, right}, .stage = Stage::kCopy});
+    });
+  });
+  EXPECT_THAT(error.message(), HasSubstr("tasks 0 and 1 use the same elements"));
+}
+
 }  // namespace
 }  // namespace echelon::remote_test

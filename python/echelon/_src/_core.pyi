@@ -394,6 +394,17 @@ class Args:
         """
 
     def __repr__(self) -> str: ...
+    def inline_bytes(
+        self, data: bytes | bytearray | memoryview | numpy.typing.NDArray[Any]
+    ) -> Args:
+        """
+        Bytes by value, copied now: a small table, a text. They travel within the task, wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger data belongs in a tensor, which travels once, not with each task.
+
+        >>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
+        >>> args = ec.Args().inline_bytes(b"a few words")
+        >>> host.run(lambda orch: orch.submit(length, args).result())
+        11
+        """
 
 class CallConfig:
     """
@@ -699,9 +710,10 @@ class Orchestrator:
         after: TaskHandle | Iterable[TaskHandle] | None = None,
         deadline: float | datetime.timedelta | None = None,
         config: CallConfig | None = None,
+        stage: Literal["copy", "refuse"] | None = None,
     ) -> list[TaskHandle]:
         """
-        One task for each of `args`, each on a child of its own, launched together or not at all.
+        One task for each of `args`, each on a child of its own, launched together or not at all; with copies, as submit()'s `stage` says, when all of them are there.
 
         >>> where = host.register_sub(lambda task: task.path)
         >>> def both(orch):
@@ -858,7 +870,8 @@ class Orchestrator:
 
 class Run:
     """
-    A run in flight, or ended: what Worker.submit() returns.
+    A run in flight, or ended: what Worker.submit(), copy_to_async() and
+    copy_from_async() return.
 
     ``await run`` works in asyncio and gives result(); cancelling the awaiting task cancels the run.
 
@@ -1001,6 +1014,7 @@ class RemoteWorkerSpec:
         trust_results: bool = False,
         stage: Literal["copy", "refuse"] = "refuse",
         runtime: Literal["python", "native"] = "python",
+        direct_copies: bool = True,
     ) -> None:
         """
         Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, which are seconds.
@@ -1074,6 +1088,14 @@ class RemoteWorkerSpec:
 
     @trust_results.setter
     def trust_results(self, arg: bool, /) -> None: ...
+    @property
+    def direct_copies(self) -> bool:
+        """
+        Copies between this Worker's tensors and those of another remote one go from host to host: the two sessions connect to each other, with certificates as everything else, where they listen for this program. False: they go by way of this host.
+        """
+
+    @direct_copies.setter
+    def direct_copies(self, arg: bool, /) -> None: ...
     @property
     def stage(self) -> Literal["copy", "refuse"]:
         """
@@ -1345,6 +1367,24 @@ class Worker:
         array([0., 7., 8., 3.], dtype=float32)
         """
 
+    def copy_to_async(self, tensor: Tensor, values: Any, offset: int = 0) -> Run:
+        """
+        copy_to() that is not waited for: its Run ends when the elements are there.
+
+        An array is read where it lies: do not write to it before the run has ended. The run keeps it, also
+        where nobody keeps the run. Refuses at once what copy_to() refuses; wait(), done(), cancel() and
+        ``await`` are those of every Run. In the example `address` is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     x = pod.remote_tensor(far, 4, np.float32)
+        ...     there = pod.copy_to_async(x, np.arange(4, dtype=np.float32))
+        ...     back = pod.copy_from_async(x, offset=2)  # ordered behind it
+        ...     there.wait(timeout=10), back.result()
+        (True, array([2., 3.], dtype=float32))
+        """
+
     def copy_from(
         self, tensor: Tensor, offset: int = 0, count: int | None = None
     ) -> numpy.typing.NDArray[Any]:
@@ -1364,6 +1404,22 @@ class Worker:
         ...     pod.copy_from(x), pod.copy_from(x, offset=1, count=2)
         (array([[1, 2],
                [3, 4]]), array([2, 3]))
+        """
+
+    def copy_from_async(self, tensor: Tensor, offset: int = 0, count: int | None = None) -> Run:
+        """
+        copy_from() that is not waited for: result(), and ``await``, give the array.
+
+        In the example `address` is that of a daemon.
+
+        >>> import asyncio
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> async def first(x):
+        ...     return await pod.copy_from_async(x, count=1)
+        >>> with pod:
+        ...     asyncio.run(first(pod.remote_tensor(far, 3, np.int64)))
+        array([0])
         """
 
     def run(

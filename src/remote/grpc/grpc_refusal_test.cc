@@ -15,6 +15,7 @@
 #include <echelon/v1/lane.grpc.pb.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -362,6 +363,17 @@ TEST_F(GrpcTlsTest, ACertificateOfAnotherAuthorityIsRefused) {
 std::string text_of(const std::string& file) {
   std::ifstream in(file);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST_F(GrpcTlsTest, AKeyThatOthersCanReadIsRefused) {
+  const std::string keys = keys_.issue({});
+  const std::string key = keys + "/host.key";
+  std::filesystem::permissions(key, std::filesystem::perms::group_read,
+                               std::filesystem::perm_options::add);
+  expect_words(refusal(with(keys)), {"mode 0640", "run `chmod 600 ", key.c_str()});
+  const Listening listening({.tls_dir = keys, .insecure = false});
+  expect_words(listening.status(), {"run `chmod 600 "});
+  expect_serving(listening_, with(good_));
 }
 
 TEST_F(GrpcTlsTest, OnesOwnExpiredCertificateIsRefusedAtOnce) {

@@ -24,7 +24,7 @@
 namespace echelon {
 namespace {
 
-constexpr std::size_t kRoles = 3;
+constexpr std::size_t kRoles = 4;
 
 /// Whoever polls a queue asks for all of its sockets, so that a lane is the slower the more lanes
 /// it shares its queue with (dispatch_64_sessions_over_1). Those of tasks have so many queues, and
@@ -162,6 +162,8 @@ std::string lane_method(LaneRole role) {
       return "/echelon.v1.Lanes/Task";
     case LaneRole::kData:
       return "/echelon.v1.Lanes/Data";
+    case LaneRole::kPeer:
+      return "/echelon.v1.Lanes/Peer";
     case LaneRole::kHealth:
       break;
   }

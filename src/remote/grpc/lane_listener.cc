@@ -8,6 +8,8 @@
 #include <openssl/crypto.h>
 
 #include <array>
+#include <chrono>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -23,14 +25,21 @@ namespace echelon {
 namespace {
 
 // The messages are not decoded by protobuf: lane_codec.h does it without copying them.
-using Service = v1::Lanes::WithRawMethod_Task<
-    v1::Lanes::WithRawMethod_Data<v1::Lanes::WithRawMethod_Health<v1::Lanes::Service>>>;
+using Service = v1::Lanes::WithRawMethod_Task<v1::Lanes::WithRawMethod_Data<
+    v1::Lanes::WithRawMethod_Health<v1::Lanes::WithRawMethod_Peer<v1::Lanes::Service>>>>;
 using Call = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 /// gRPC gives accepted connections to its queues in turn, beside the queue of the call that comes
 /// over them. Where the two differ, two threads read one socket, and one brings the other what it
 /// has read: hence queues in the order of the connections. (Whoever else connects first costs this
 /// order, and that is time alone.)
 constexpr std::array kRoles = kLaneConnectOrder;
+/// Peers that were announced, and those that came lately or not at all, for telling these apart.
+constexpr std::size_t kExpectedMax = 512;
+
+/// Peers share the data lane's queue: bytes of tensors, both.
+std::size_t queue_of(LaneRole role) {
+  return static_cast<std::size_t>(role == LaneRole::kPeer ? LaneRole::kData : role) - 1;
+}
 
 struct ServerStream final : LaneStream {
   void read(grpc::ByteBuffer& into, void* tag) override { call.Read(&into, tag); }
@@ -50,6 +59,7 @@ struct ServerStream final : LaneStream {
   // What still calls gRPC through the server outlives, by gRPC's own count, the call: first in,
   // last out.
   std::shared_ptr<void> server;
+  std::uint64_t link = 0;  // of a peer
   grpc::ServerContext context;
   Call call{&context};
 };
@@ -63,18 +73,24 @@ class LaneServer : public std::enable_shared_from_this<LaneServer> {
   /// Stops listening. Lanes that were let in go on; the last takes the server with it.
   void stop();
   const std::string& address() const { return address_; }
+  Status expect_peer(std::string token, std::uint64_t link, std::chrono::nanoseconds life);
 
  private:
   class Caller;
+  struct Expected {
+    std::string token;
+    std::uint64_t link = 0;
+    std::chrono::steady_clock::time_point until;
+    bool used = false;
+  };
 
   void await_call(LaneRole role);
   /// The errors are for the caller to read.
-  grpc::Status admit(LaneRole role, const ServerStream& stream);
+  grpc::Status admit(LaneRole role, ServerStream& stream);
+  grpc::Status admit_peer(std::string_view token, ServerStream& stream);
   void readmit(LaneRole role);
   void let_in(LaneRole role, std::unique_ptr<ServerStream> stream);
-  std::shared_ptr<Reactor>& reactor(LaneRole role) {
-    return reactors_[static_cast<std::size_t>(role) - 1];
-  }
+  std::shared_ptr<Reactor>& reactor(LaneRole role) { return reactors_[queue_of(role)]; }
 
   const LaneListen where_;
   std::string address_;
@@ -82,7 +98,8 @@ class LaneServer : public std::enable_shared_from_this<LaneServer> {
   std::array<std::shared_ptr<Reactor>, kRoles.size()> reactors_;
   std::array<grpc::ServerCompletionQueue*, kRoles.size()> queues_{};
   std::unique_ptr<grpc::Server> server_;
-  std::mutex mutex_;  // guards the two below
+  std::mutex mutex_;  // guards what follows
+  std::deque<Expected> expected_;
   std::array<bool, kRoles.size()> taken_{};
   bool stopping_ = false;
 };
@@ -127,7 +144,7 @@ class LaneServer::Caller final : public Completion {
   void* tag() { return static_cast<Completion*>(this); }
 
   void request() {
-    auto* const queue = server_->queues_[static_cast<std::size_t>(role_) - 1];
+    auto* const queue = server_->queues_[queue_of(role_)];
     grpc::ServerContext* const context = &stream_->context;
     switch (role_) {
       case LaneRole::kTask:
@@ -136,6 +153,8 @@ class LaneServer::Caller final : public Completion {
         return server_->service_.RequestData(context, &stream_->call, queue, queue, tag());
       case LaneRole::kHealth:
         return server_->service_.RequestHealth(context, &stream_->call, queue, queue, tag());
+      case LaneRole::kPeer:
+        return server_->service_.RequestPeer(context, &stream_->call, queue, queue, tag());
     }
   }
 
@@ -185,6 +204,7 @@ Status LaneServer::start() {
                  ? where_.address
                  : fmt::format("{}:{}", where_.address.substr(0, where_.address.rfind(':')), port);
   for (const LaneRole role : kRoles) Caller::await(shared_from_this(), role);
+  Caller::await(shared_from_this(), LaneRole::kPeer);
   return {};
 }
 
@@ -211,21 +231,58 @@ void LaneServer::await_call(LaneRole role) {
   Caller::await(shared_from_this(), role);
 }
 
-grpc::Status LaneServer::admit(LaneRole role, const ServerStream& stream) {
+bool same_token(std::string_view shown, const std::string& token) {
+  // In a time that does not depend on how much of it is right.
+  return shown.size() == token.size() &&
+         CRYPTO_memcmp(shown.data(), token.data(), token.size()) == 0;
+}
+
+grpc::Status unknown_token() {
+  return {grpc::StatusCode::UNAUTHENTICATED,
+          "the session does not know this token: it is another session's, or was not given out "
+          "by its daemon"};
+}
+
+Status LaneServer::expect_peer(std::string token, std::uint64_t link,
+                               std::chrono::nanoseconds life) {
+  ECHELON_RETURN_IF_ERROR(check_lane_token(token));
+  const auto until = std::chrono::steady_clock::now() +
+                     std::chrono::duration_cast<std::chrono::steady_clock::duration>(life);
+  const std::lock_guard lock(mutex_);
+  if (expected_.size() == kExpectedMax) expected_.pop_front();
+  expected_.push_back({std::move(token), link, until, false});
+  return {};
+}
+
+/// A token for one pair of sessions, that their parent gave out.
+grpc::Status LaneServer::admit_peer(std::string_view token, ServerStream& stream) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return {grpc::StatusCode::ABORTED, "the session takes no lanes any more"};
+  for (Expected& one : expected_) {
+    if (!same_token(token, one.token)) continue;
+    if (std::exchange(one.used, true)) {
+      return {grpc::StatusCode::UNAUTHENTICATED,
+              "the token was used already: a peer connects once"};
+    }
+    if (std::chrono::steady_clock::now() >= one.until) {
+      return {grpc::StatusCode::UNAUTHENTICATED,
+              "the token has expired: a peer connects soon after it was announced"};
+    }
+    stream.link = one.link;
+    return grpc::Status::OK;
+  }
+  return unknown_token();
+}
+
+grpc::Status LaneServer::admit(LaneRole role, ServerStream& stream) {
   const Status version =
       check_protocol_version(stream.metadata(kProtocolKey), "the parent that calls this session");
   if (!version.ok()) {
     return {grpc::StatusCode::FAILED_PRECONDITION, version.info().message};
   }
   const std::string_view token = stream.metadata(kTokenKey);
-  // In a time that does not depend on how much of it is right.
-  const bool right = token.size() == where_.token.size() &&
-                     CRYPTO_memcmp(token.data(), where_.token.data(), token.size()) == 0;
-  if (!right) {
-    return {grpc::StatusCode::UNAUTHENTICATED,
-            "the session does not know this token: it is another session's, or was not given out "
-            "by its daemon"};
-  }
+  if (role == LaneRole::kPeer) return admit_peer(token, stream);
+  if (!same_token(token, where_.token)) return unknown_token();
   const std::lock_guard lock(mutex_);
   if (stopping_) return {grpc::StatusCode::ABORTED, "the session takes no lanes any more"};
   bool& taken = taken_[static_cast<std::size_t>(role) - 1];
@@ -238,16 +295,22 @@ grpc::Status LaneServer::admit(LaneRole role, const ServerStream& stream) {
 }
 
 void LaneServer::readmit(LaneRole role) {
+  if (role == LaneRole::kPeer) return;
   const std::lock_guard lock(mutex_);
   taken_[static_cast<std::size_t>(role) - 1] = false;
 }
 
 void LaneServer::let_in(LaneRole role, std::unique_ptr<ServerStream> stream) {
+  const std::uint64_t link = stream->link;
   stream->server = shared_from_this();
   const auto core = std::make_shared<LaneCore>(
       reactor(role), std::move(stream), where_.options ? where_.options(role) : LaneOptions(),
       [](const grpc::Status&) { return lane_peer_gone(); });
-  where_.accept(role, make_grpc_lane(core));
+  if (role == LaneRole::kPeer) {
+    if (where_.accept_peer) where_.accept_peer(link, make_grpc_lane(core));
+  } else {
+    where_.accept(role, make_grpc_lane(core));
+  }
   core->start();
 }
 
@@ -256,6 +319,10 @@ class GrpcListener final : public LaneListener {
   explicit GrpcListener(std::shared_ptr<LaneServer> server) : server_(std::move(server)) {}
   ~GrpcListener() override { server_->stop(); }
   std::string address() const override { return server_->address(); }
+  Status expect_peer(std::string token, std::uint64_t link,
+                     std::chrono::nanoseconds life) override {
+    return server_->expect_peer(std::move(token), link, life);
+  }
 
  private:
   const std::shared_ptr<LaneServer> server_;

@@ -83,6 +83,64 @@ std::uint64_t descriptors_of(const v1::SessionManifest& wire) {
   return static_cast<std::uint64_t>(large) + static_cast<std::uint64_t>(wire.libraries_size());
 }
 
+void to_wire(const ManifestRemote& remote, v1::RemoteWorker& wire) {
+  wire.set_address(remote.address);
+  wire.set_name(remote.name);
+  wire.set_level(remote.level);
+  wire.set_runtime(static_cast<v1::Runtime>(remote.runtime));
+  wire.set_sub_workers(remote.sub_workers);
+  for (const ManifestChip& chip : remote.chips) {
+    v1::ChipSpec& out = *wire.add_chips();
+    out.set_driver(chip.driver);
+    out.set_device(chip.device);
+  }
+  wire.set_memory_bytes_max(remote.memory_bytes_max);
+  wire.set_lane(remote.lane);
+  wire.set_insecure(remote.insecure);
+  wire.set_trust_results(remote.trust_results);
+  wire.set_stage_copies(remote.stage_copies);
+  wire.set_copies_by_session(!remote.direct_copies);
+  wire.set_connect_timeout_ns(remote.connect_timeout.count());
+  wire.set_lease_ns(remote.lease.count());
+  wire.set_health_deadline_ns(remote.health_deadline.count());
+  wire.set_unresponsive_after_ns(remote.unresponsive_after.count());
+  for (const ManifestRemote& below : remote.remotes) to_wire(below, *wire.add_remote_workers());
+}
+
+/// `levels`: how many of them may still be below each other.
+Result<ManifestRemote> read_remote(const v1::RemoteWorker& wire, int levels) {
+  if (levels == 0) {
+    return Status::error(Code::kInvalidArgument, Reason::kTooLarge,
+                         fmt::format("session manifest: more than {} levels of remote Workers "
+                                     "below a session",
+                                     kManifestRemoteLevelsMax));
+  }
+  ManifestRemote remote;
+  remote.address = wire.address();
+  remote.name = wire.name();
+  remote.level = wire.level();
+  remote.runtime = small_enum<SessionRuntime>(wire.runtime());
+  remote.sub_workers = wire.sub_workers();
+  for (const v1::ChipSpec& chip : wire.chips()) {
+    remote.chips.push_back({chip.driver(), chip.device()});
+  }
+  remote.memory_bytes_max = wire.memory_bytes_max();
+  remote.lane = wire.lane();
+  remote.insecure = wire.insecure();
+  remote.trust_results = wire.trust_results();
+  remote.stage_copies = wire.stage_copies();
+  remote.direct_copies = !wire.copies_by_session();
+  remote.connect_timeout = std::chrono::nanoseconds(wire.connect_timeout_ns());
+  remote.lease = std::chrono::nanoseconds(wire.lease_ns());
+  remote.health_deadline = std::chrono::nanoseconds(wire.health_deadline_ns());
+  remote.unresponsive_after = std::chrono::nanoseconds(wire.unresponsive_after_ns());
+  for (const v1::RemoteWorker& below : wire.remote_workers()) {
+    ECHELON_ASSIGN_OR_RETURN(ManifestRemote one, read_remote(below, levels - 1));
+    remote.remotes.push_back(std::move(one));
+  }
+  return remote;
+}
+
 Status check_counts(const v1::SessionManifest& wire) {
   const std::size_t bytes = wire.ByteSizeLong();
   if (bytes > kManifestBytesMax) return too_large(bytes);
@@ -133,6 +191,9 @@ void to_wire(const SessionManifest& manifest, v1::SessionManifest& wire) {
     out.set_digest(text_of(callable.digest));
   }
   for (const std::uint64_t worker : manifest.workers) wire.add_workers(worker);
+  for (const ManifestRemote& remote : manifest.remotes) {
+    to_wire(remote, *wire.add_remote_workers());
+  }
 }
 
 Result<SessionManifest> from_wire(const v1::SessionManifest& wire) {
@@ -162,6 +223,10 @@ Result<SessionManifest> from_wire(const v1::SessionManifest& wire) {
     manifest.callables.push_back(std::move(one));
   }
   manifest.workers.assign(wire.workers().begin(), wire.workers().end());
+  for (const v1::RemoteWorker& remote : wire.remote_workers()) {
+    ECHELON_ASSIGN_OR_RETURN(ManifestRemote one, read_remote(remote, kManifestRemoteLevelsMax));
+    manifest.remotes.push_back(std::move(one));
+  }
   ECHELON_RETURN_IF_ERROR(check_manifest(manifest));
   return manifest;
 }

@@ -100,9 +100,10 @@ RemoteWorkerSpec FaultNet::spec(const std::string& name, const std::string& addr
   given.name = name;
   given.sub_workers = 1;
   given.tls_dir = keys("pod0");
-  given.lease = kLease;
-  given.health_deadline = kHealthDeadline;
-  given.unresponsive_after = kUnresponsiveAfter;
+  given.connect_timeout = 60s;
+  given.health_deadline = 30s;
+  given.lease = 60s;
+  given.unresponsive_after = 60s;
   return given;
 }
 

@@ -27,7 +27,7 @@
 
 namespace echelon::remote_test {
 
-/// Short, and far enough from each other to be told apart by a machine that is busy.
+/// Of the rows that are about them; all others have time for a machine that does much else.
 inline constexpr std::chrono::milliseconds kLease{5'000};
 inline constexpr std::chrono::milliseconds kHealthDeadline{2'000};
 inline constexpr std::chrono::milliseconds kUnresponsiveAfter{2'000};
@@ -76,7 +76,7 @@ class FaultPod {
   /// A task that waits in left's sub-worker, and has begun to.
   Run wait_in_left();
 
-  Worker pod{{.level = 4, .name = "pod0"}};
+  Worker pod{{.level = 4, .name = "pod0", .start_deadline = std::chrono::seconds(120)}};
   const WorkerId left, right;
   Functions functions{pod};
   OrchHandle wait_below = register_wait_below(pod);

@@ -12,8 +12,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Bound kNever{};
 constexpr Bound kAtOnce{"0.5 s", 500ms};
+/// On an idle lane that is a ping, every half second.
+constexpr Bound kWithTheNextBytes{"1 s", 1000ms};
 constexpr Bound kSilence{"`health_deadline` + 0.5 s", kHealthDeadline + 500ms};
 constexpr Bound kUnanswered{"`unresponsive_after` + 0.5 s", kUnresponsiveAfter + 500ms};
 constexpr Bound kSameHost{"2 s", 2000ms};
@@ -81,6 +82,7 @@ constexpr std::array kProcessFaults = {
              .fault = "SIGSTOP of a session",
              .kind = FaultKind::kStop,
              .victim = Victim::kSession,
+             .times = Times::kSilence,
              .says = "has not been heard for",
              .cause = "peer lost: not heard for so long",
              .path = "pod0/left",
@@ -96,6 +98,7 @@ constexpr std::array kProcessFaults = {
              .fault = "SIGSTOP of a sub-worker under a session",
              .kind = FaultKind::kStop,
              .victim = Victim::kSubWorker,
+             .times = Times::kUnanswered,
              .says = "has not answered",
              .cause = "peer lost: it does not answer, with its path",
              .path = "pod0/left/sub0",
@@ -116,6 +119,7 @@ constexpr std::array kProcessFaults = {
              .fault = "SIGSTOP of the program",
              .kind = FaultKind::kStop,
              .victim = Victim::kProgram,
+             .times = Times::kSilence,
              .cause = "-",
              .gone = kLeaseAndHost,
              .goes_on = kItsDaemon},
@@ -147,8 +151,8 @@ constexpr FaultRow corrupt(const char* test, const char* fault, std::uint32_t co
           .says = "lane is down",
           .cause = "which lane is down",
           .path = "pod0/left",
-          .heard = kSilence,
-          .gone = kSilenceAndHost,
+          .heard = kWithTheNextBytes,
+          .gone = kSameHost,
           .goes_on = kItsDaemon};
 }
 
@@ -175,6 +179,7 @@ constexpr std::array kNetworkFaults = {
              .victim = Victim::kLink,
              .proxy = ProxyFault::kHold,
              .connections = kEveryConnection,
+             .times = Times::kSilence,
              .says = "has not been heard for",
              .cause = "peer lost: not heard for so long",
              .path = "pod0/left",
@@ -185,6 +190,7 @@ constexpr std::array kNetworkFaults = {
              .fault = "a host's link is down",
              .kind = FaultKind::kLink,
              .victim = Victim::kLink,
+             .times = Times::kSilence,
              .says = "has not been heard for",
              .cause = "peer lost: not heard for so long",
              .path = "pod0/left",

@@ -34,6 +34,9 @@ struct Bound {
   std::chrono::milliseconds time{0};
 };
 
+/// Which times the row is about.
+enum class Times : std::uint8_t { kNone, kSilence, kUnanswered };
+
 /// What goes on in left beside what the fault hit; right always does.
 enum GoesOn : std::uint8_t { kNothing = 0, kItsSession = 1, kItsDaemon = 2, kBoth = 3 };
 
@@ -44,6 +47,7 @@ struct FaultRow {
   Victim victim;
   ProxyFault proxy = ProxyFault::kNone;
   std::uint32_t connections = 0;
+  Times times = Times::kNone;
 
   /// The error of the task that waits in left: nullptr where there is none, and the task goes on.
   const char* says = nullptr;  // a part of its text

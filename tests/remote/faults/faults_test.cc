@@ -89,6 +89,16 @@ class Faults : public testing::TestWithParam<FaultRow> {
  protected:
   const FaultRow& row() const { return GetParam(); }
 
+  RemoteWorkerSpec left_spec() const {
+    const bool by_proxy = row().kind == FaultKind::kProxy;
+    RemoteWorkerSpec spec = by_proxy ? net.left_spec_by_proxy() : net.left_spec();
+    if (row().times == Times::kUnanswered) spec.unresponsive_after = kUnresponsiveAfter;
+    if (row().times != Times::kSilence) return spec;
+    spec.health_deadline = kHealthDeadline;
+    spec.lease = kLease;
+    return spec;
+  }
+
   void do_it(const LeftProcesses& left) {
     done_at = Clock::now();
     switch (row().kind) {
@@ -135,8 +145,7 @@ class Faults : public testing::TestWithParam<FaultRow> {
 
 TEST_P(Faults, AreHeardOfInTimeAndLeaveNothing) {
   SKIP_WITHOUT_NETWORK(net);
-  const bool by_proxy = row().kind == FaultKind::kProxy;
-  FaultPod tree(by_proxy ? net.left_spec_by_proxy() : net.left_spec(), net.right_spec());
+  FaultPod tree(left_spec(), net.right_spec());
   const LeftProcesses left(net.left().pid());
   ASSERT_EQ(tree.where(tree.left).pid, left.session);
   ASSERT_EQ(tree.sub(tree.left).pid, left.sub);
@@ -168,14 +177,13 @@ class FaultsWithoutAWord : public Faults {};
 
 TEST_P(FaultsWithoutAWord, LetWorkGoOnAndAreNoHindranceToAnEnd) {
   SKIP_WITHOUT_NETWORK(net);
-  const bool by_proxy = row().kind == FaultKind::kProxy;
-  FaultPod tree(by_proxy ? net.left_spec_by_proxy() : net.left_spec(), net.right_spec());
+  FaultPod tree(left_spec(), net.right_spec());
   const LeftProcesses left(net.left().pid());
   const Tensor tensor = tree.pod.remote_tensor<float>(tree.left, {4});
   const ProcessSet doomed = left.doomed(Victim::kSession);
 
   do_it(left);
-  if (by_proxy) net.proxy().delay(100ms);
+  if (row().kind == FaultKind::kProxy) net.proxy().delay(100ms);
   echelon::Run run = tree.pod.submit([&](Orchestrator& orch) {
     orch.submit(tree.functions.fill, Args().output(tensor).scalar(1.0f), {.worker = tree.left});
   });
@@ -198,7 +206,7 @@ class FaultsOfTheProgram : public Faults {};
 TEST_P(FaultsOfTheProgram, EndItsSessionsInTimeAndTheirDaemonsServeOn) {
   SKIP_WITHOUT_NETWORK(net);
   ForkedProcess program([&](const ForkedProcess::Ready& ready) {
-    FaultPod tree(net.left_spec(), net.right_spec());
+    FaultPod tree(left_spec(), net.right_spec());
     echelon::Run run = tree.wait_in_left();
     ready();
     for (;;) ::pause();
