@@ -133,6 +133,8 @@ TEST(WarmRunnerTest, OneThatIsKilledIsReplaced) {
   TestTree& tree = *with.tree;
   const pid_t kept = with.await_runner();
   ::kill(kept, SIGKILL);
+  // Until then it could still be given a child, which would die with it.
+  ASSERT_TRUE(tree.pump_until([&] { return process_ended(kept); }));
   tree.add(ChildKind::kWorker);
   ASSERT_TRUE(tree.start());
   EXPECT_NE(tree.child().pid(), kept);

@@ -348,6 +348,7 @@ def test_a_runner_that_is_killed_is_replaced_and_the_daemon_serves_on() -> None:
         kept = runner_of(made.process.pid)
         assert kept is not None
         os.kill(kept, signal.SIGKILL)
+        assert eventually(lambda: not is_alive(kept))
         pod, _ = pod_at(made.address)
         path = pod.register_orch(lambda orch: orch.path)
         with pod:
