@@ -152,7 +152,7 @@ TEST(LateLanguageMissing, IsSaid) {
   host.start();
   const auto error =
       thrown<RegistrationFailed>([&] { embedding::ship_sub(host, shipment("x", "x"), 30s); });
-  EXPECT_THAT(error.message(), HasSubstr("started without the language"));
+  EXPECT_THAT(error.message(), HasSubstr("runs C++ alone"));
 }
 
 }  // namespace

@@ -381,18 +381,6 @@ class Args:
         <Args: 0 tensors, 2 scalars>
         """
 
-    def inline_bytes(
-        self, data: bytes | bytearray | memoryview | numpy.typing.NDArray[Any]
-    ) -> Args:
-        """
-        Bytes by value, copied now: a small table, a text. They travel within the task, wherever it runs, and are read there as TaskArgs.inline_bytes; not by chip kernels. At most 64 times and 1 MiB in all for one task: raises InvalidArgument beyond. Larger data belongs in a tensor, which travels once, not with each task.
-
-        >>> length = host.register_sub(lambda task: len(task.inline_bytes[0]))
-        >>> args = ec.Args().inline_bytes(b"a few words")
-        >>> host.run(lambda orch: orch.submit(length, args).result())
-        11
-        """
-
     def __repr__(self) -> str: ...
     def inline_bytes(
         self, data: bytes | bytearray | memoryview | numpy.typing.NDArray[Any]
@@ -993,6 +981,9 @@ class RemoteWorkerSpec:
     <RemoteWorkerSpec host0, level 3, at 127.0.0.1:7171>
     >>> spec.chips, spec.lease, spec.stage, spec.runtime
     ([ChipSpec('cpu', 0)], 30.0, 'refuse', 'python')
+    >>> below = ec.RemoteWorkerSpec("host1:7171", "host1")
+    >>> ec.RemoteWorkerSpec("127.0.0.1:7171", "pod0", level=4, remote_workers=[below]).remote_workers
+    [<RemoteWorkerSpec host1, level 3, at host1:7171>]
     """
 
     def __init__(
@@ -1015,6 +1006,7 @@ class RemoteWorkerSpec:
         stage: Literal["copy", "refuse"] = "refuse",
         runtime: Literal["python", "native"] = "python",
         direct_copies: bool = True,
+        remote_workers: Sequence[RemoteWorkerSpec] = (),
     ) -> None:
         """
         Checked by Worker.add_remote_worker(); here only types, chips, stage, runtime and times, which are seconds.
@@ -1050,6 +1042,14 @@ class RemoteWorkerSpec:
 
     @chips.setter
     def chips(self, given: int | Sequence[str | ChipSpec], /) -> None: ...
+    @property
+    def remote_workers(self) -> list[RemoteWorkerSpec]:
+        """
+        Workers on further hosts, below this one of level 4 or more, which its session starts: their addresses are as its host sees them, and their keys that host's, so that they have no tls_dir. In its orchestration functions they come after its sub-workers.
+        """
+
+    @remote_workers.setter
+    def remote_workers(self, given: Sequence[RemoteWorkerSpec], /) -> None: ...
     @property
     def memory_bytes_max(self) -> int:
         """
@@ -1367,24 +1367,6 @@ class Worker:
         array([0., 7., 8., 3.], dtype=float32)
         """
 
-    def copy_to_async(self, tensor: Tensor, values: Any, offset: int = 0) -> Run:
-        """
-        copy_to() that is not waited for: its Run ends when the elements are there.
-
-        An array is read where it lies: do not write to it before the run has ended. The run keeps it, also
-        where nobody keeps the run. Refuses at once what copy_to() refuses; wait(), done(), cancel() and
-        ``await`` are those of every Run. In the example `address` is that of a daemon.
-
-        >>> pod = ec.Worker(level=4)
-        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
-        >>> with pod:
-        ...     x = pod.remote_tensor(far, 4, np.float32)
-        ...     there = pod.copy_to_async(x, np.arange(4, dtype=np.float32))
-        ...     back = pod.copy_from_async(x, offset=2)  # ordered behind it
-        ...     there.wait(timeout=10), back.result()
-        (True, array([2., 3.], dtype=float32))
-        """
-
     def copy_from(
         self, tensor: Tensor, offset: int = 0, count: int | None = None
     ) -> numpy.typing.NDArray[Any]:
@@ -1404,6 +1386,24 @@ class Worker:
         ...     pod.copy_from(x), pod.copy_from(x, offset=1, count=2)
         (array([[1, 2],
                [3, 4]]), array([2, 3]))
+        """
+
+    def copy_to_async(self, tensor: Tensor, values: Any, offset: int = 0) -> Run:
+        """
+        copy_to() that is not waited for: its Run ends when the elements are there.
+
+        An array is read where it lies: do not write to it before the run has ended. The run keeps it, also
+        where nobody keeps the run. Refuses at once what copy_to() refuses; wait(), done(), cancel() and
+        ``await`` are those of every Run. In the example `address` is that of a daemon.
+
+        >>> pod = ec.Worker(level=4)
+        >>> far = pod.add_remote_worker(ec.RemoteWorkerSpec(address, "host0"))
+        >>> with pod:
+        ...     x = pod.remote_tensor(far, 4, np.float32)
+        ...     there = pod.copy_to_async(x, np.arange(4, dtype=np.float32))
+        ...     back = pod.copy_from_async(x, offset=2)  # ordered behind it
+        ...     there.wait(timeout=10), back.result()
+        (True, array([2., 3.], dtype=float32))
         """
 
     def copy_from_async(self, tensor: Tensor, offset: int = 0, count: int | None = None) -> Run:

@@ -30,7 +30,7 @@ class PeerTokenTest : public testing::Test {
     LaneListen where;
     where.address = "127.0.0.1:0";
     where.credentials = credentials;
-    where.token = "the session's";
+    where.token = "the-sessions";
     where.options = [](LaneRole) { return LaneOptions{}; };
     where.accept = [this](LaneRole role, std::unique_ptr<Lane>) {
       const std::lock_guard lock(mutex);
@@ -109,7 +109,7 @@ TEST_F(PeerTokenTest, ItOpensNoOtherLane) {
 
 TEST_F(PeerTokenTest, TheSessionsOwnOpensNoPeersLane) {
   listen();
-  EXPECT_THAT(connect("the session's").info().message, HasSubstr("does not know this token"));
+  EXPECT_THAT(connect("the-sessions").info().message, HasSubstr("does not know this token"));
 }
 
 TEST_F(PeerTokenTest, OneThatIsNoneIsRefusedWhereItIsAnnounced) {
