@@ -319,7 +319,10 @@ class ECHELON_API Worker {
 };
 
 /// Keeps `memory` (whole pages of it) out of every process that start() forks: they do not copy it,
-/// and touching it there is an error. Lasts until the memory is unmapped.
+/// and touching it there is an error. Lasts until the memory is unmapped, or end_private(): memory
+/// that an allocator gives out again has to be told to it before it is freed.
 ECHELON_API void keep_private(std::span<const std::byte> memory);
+/// Ends keep_private() of the same `memory`.
+ECHELON_API void end_private(std::span<const std::byte> memory);
 
 }  // namespace echelon

@@ -367,12 +367,26 @@ WorkerId Worker::chip(std::size_t i) const {
   return WorkerId{static_cast<std::uint32_t>(state().sub_worker_count() + i)};
 }
 
-void keep_private(std::span<const std::byte> memory) {
+namespace {
+
+std::span<std::byte> whole_pages(std::span<const std::byte> memory) {
   const auto page = page_bytes();
   const auto begin = (reinterpret_cast<std::uintptr_t>(memory.data()) + page - 1) / page * page;
   const auto end = (reinterpret_cast<std::uintptr_t>(memory.data()) + memory.size()) / page * page;
-  if (end <= begin) return;
-  detail::throw_if_error(exclude_from_forks(reinterpret_cast<void*>(begin), end - begin));
+  if (end <= begin) return {};
+  return {reinterpret_cast<std::byte*>(begin), end - begin};
+}
+
+}  // namespace
+
+void keep_private(std::span<const std::byte> memory) {
+  const std::span<std::byte> pages = whole_pages(memory);
+  if (!pages.empty()) detail::throw_if_error(exclude_from_forks(pages.data(), pages.size()));
+}
+
+void end_private(std::span<const std::byte> memory) {
+  const std::span<std::byte> pages = whole_pages(memory);
+  if (!pages.empty()) detail::throw_if_error(include_in_forks(pages.data(), pages.size()));
 }
 
 }  // namespace echelon

@@ -42,6 +42,12 @@ Status exclude_from_forks(void* pages, std::size_t bytes) {
   return {};
 }
 
+Status include_in_forks(void* pages, std::size_t bytes) {
+  forget_excluded(pages);
+  if (::madvise(pages, bytes, MADV_DOFORK) == 0) return {};
+  return Status::from_errno(errno, "madvise(MADV_DOFORK)");
+}
+
 void forget_excluded(void* pages) {
   const auto at = reinterpret_cast<std::uintptr_t>(pages);
   const std::size_t count = used_max.load(std::memory_order_relaxed);

@@ -19,6 +19,8 @@ inline constexpr std::size_t kUnforkedRangesMax = 8192;
 
 /// Excludes whole pages from later forks, until they are unmapped. Errors: kSystem.
 Status exclude_from_forks(void* pages, std::size_t bytes);
+/// Later forks have these pages again. Errors: kSystem.
+Status include_in_forks(void* pages, std::size_t bytes);
 /// Forgets a range that is about to be unmapped.
 void forget_excluded(void* pages);
 /// In a forked child with one thread: closes the holes. Takes no lock and allocates nothing.

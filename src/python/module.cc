@@ -25,13 +25,19 @@
 
 namespace {
 
-void keep_private(nanobind::handle memory) {
+/// Returns where it lies: (address, bytes).
+nanobind::tuple keep_private(nanobind::handle memory) {
   Py_buffer buffer;
   if (PyObject_GetBuffer(memory.ptr(), &buffer, PyBUF_SIMPLE) != 0) throw nanobind::python_error();
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(buffer.buf),
                                          static_cast<std::size_t>(buffer.len));
   PyBuffer_Release(&buffer);
   echelon::keep_private(bytes);
+  return nanobind::make_tuple(reinterpret_cast<std::uintptr_t>(bytes.data()), bytes.size());
+}
+
+void end_private(std::uintptr_t address, std::size_t bytes) {
+  echelon::end_private({reinterpret_cast<const std::byte*>(address), bytes});
 }
 
 /// Whether what is left at exit is reported: a tool for this package's own tests. A program that
@@ -47,7 +53,9 @@ NB_MODULE(_core, module) {
   nanobind::set_leak_warnings(reports_leaks());
   module.attr("VERSION") = ECHELON_VERSION;
   module.attr("T") = nanobind::type_var("T");
-  module.def("_keep_private", keep_private, nanobind::arg("memory"));
+  module.def("_keep_private", keep_private, nanobind::arg("memory"),
+             nanobind::sig("def _keep_private(memory: object) -> tuple[int, int]"));
+  module.def("_end_private", end_private, nanobind::arg("address"), nanobind::arg("bytes"));
   echelon::python::bind_failures(module);
   echelon::python::bind_node_info(module);
   echelon::python::bind_callables(module);

@@ -86,7 +86,7 @@ def test_the_ledger_as_a_page_has_every_row_and_says_how_to_repeat_it() -> None:
 
 
 def test_help_tells_what_python_adds() -> None:
-    assert "register measures" in output_of("bench", "--help")
+    assert "register how a function" in output_of("bench", "--help")
 
 
 @pytest.mark.parametrize(

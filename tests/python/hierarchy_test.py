@@ -387,6 +387,17 @@ def test_touching_what_was_kept_private_ends_the_task_alone() -> None:
         assert memory[0] == 42
 
 
+def test_memory_of_an_array_that_was_private_is_given_out_again() -> None:
+    private = np.full(1 << 20, 7, np.uint8)
+    ec.keep_private(private[:])
+    del private
+    again = np.full(1 << 20, 7, np.uint8)  # mostly where the first one was
+    host = ec.Worker(level=3, sub_workers=1)
+    touch = host.register_sub(lambda task: int(again.sum()))
+    with host:
+        assert host.run(lambda orch: orch.submit(touch).result()) == 7 << 20
+
+
 def test_a_killed_host_takes_its_subtree_with_it_and_the_error_says_so(tmp_path: Path) -> None:
     pod = ec.Worker(level=4)
     for i in range(2):

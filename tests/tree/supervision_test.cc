@@ -63,6 +63,15 @@ TEST(Supervision, TouchingMemoryThatWasKeptPrivateFailsTheTaskAlone) {
   ::munmap(at, kBytes);
 }
 
+TEST(Supervision, MemoryThatIsPrivateNoLongerIsThereInChildrenAgain) {
+  std::vector<char> bytes(std::size_t{1} << 20, 'x');
+  keep_private(std::as_bytes(std::span(bytes)));
+  end_private(std::as_bytes(std::span(bytes)));
+  Worker host({.level = 3, .sub_workers = 1});
+  const SubHandle touch = host.register_sub("touch", [&](Task&) { return int{bytes[1 << 19]}; });
+  EXPECT_EQ(call(host, touch), 'x');
+}
+
 TEST(Supervision, MoreChildrenThanTheKernelWatchesInOneCallDieAndAreMissedAlike) {
   constexpr int kChildren = 140;  // 125 liveness words go into one futex_waitv beside the others
   Worker host({.level = 3, .sub_workers = kChildren});
