@@ -27,7 +27,7 @@ def programs(page: Path) -> list[tuple[str, str]]:
     for kind, text in BLOCK.findall(page.read_text()):
         if kind == "python run":
             found.append((text, ""))
-        elif found:  # what a block of C++ prints may come before
+        elif found and not found[-1][1]:  # blocks of C++ print, too
             found[-1] = (found[-1][0], text)
     if page.name == TUTORIAL:
         return [("\n".join(p for p, _ in found), "".join(output for _, output in found))]
