@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <utility>
 
@@ -160,18 +161,27 @@ class LaneDoor {
     const std::lock_guard lock(mutex_);
     listener_.reset();
     shut_ = true;
+    shutting_.notify_all();
   }
   /// Where it is closed it is opened again for peers, at the same address, and stays open: `listen`
-  /// makes it.
+  /// makes it. The listener that was there leaves its port a little after it was closed.
   template <class Listen>
   Status expect_peer(const std::string& token, std::uint64_t link, std::chrono::nanoseconds life,
                      Listen&& listen) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    const auto end = std::chrono::steady_clock::now() + kPortIsLeftIn;
+    while (!shut_ && listener_ == nullptr) {
+      auto made = listen(address_);
+      if (made.ok()) {
+        listener_ = std::move(made).value();
+      } else if (std::chrono::steady_clock::now() > end) {
+        return made.status();
+      } else {
+        shutting_.wait_for(lock, kTryPortEvery, [this] { return shut_; });
+      }
+    }
     if (shut_) {
       return Status::error(Code::kCancelled, Reason::kCancelled, "the session is ending");
-    }
-    if (listener_ == nullptr) {
-      ECHELON_ASSIGN_OR_RETURN(listener_, listen(address_));
     }
     for_peers_ = true;
     return listener_->expect_peer(token, link, life);
@@ -182,7 +192,11 @@ class LaneDoor {
   }
 
  private:
+  static constexpr std::chrono::seconds kPortIsLeftIn{2};
+  static constexpr std::chrono::milliseconds kTryPortEvery{2};
+
   mutable std::mutex mutex_;
+  std::condition_variable shutting_;
   std::unique_ptr<LaneListener> listener_;
   std::string address_;
   bool for_peers_ = false;
