@@ -123,7 +123,7 @@ ECHELON_API OrchHandle ship_orch(Worker& worker, const Shipment& shipment,
 /// the main thread, which is the only one and holds the language's lock, as after
 /// Language::after_fork_in_child. Throws InvalidArgument where no daemon started this process,
 /// Error for what it cannot read.
-ECHELON_API [[noreturn]] void run_session(const std::vector<std::string>& arguments,
+[[noreturn]] ECHELON_API void run_session(const std::vector<std::string>& arguments,
                                           std::shared_ptr<const Language> language);
 
 }  // namespace embedding

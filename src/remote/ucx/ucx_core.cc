@@ -125,14 +125,15 @@ void UcxCore::take_hello_locked(std::span<const std::byte> header,
                                 std::span<const std::byte> data) {
   if (!greeting_.admit || state_ != State::kGreeting || hello_) return;
   const auto role = check_ucx_hello(header);
-  hello_.emplace();
+  Hello hello;
   if (role.ok()) {
-    hello_->role = *role;
-    hello_->token.assign(reinterpret_cast<const char*>(data.data()),
-                         std::min(data.size(), kUcxControlBytesMax));
+    hello.role = *role;
+    hello.token.assign(reinterpret_cast<const char*>(data.data()),
+                       std::min(data.size(), kUcxControlBytesMax));
   } else {
-    hello_->wrong = role.status();
+    hello.wrong = role.status();
   }
+  hello_ = std::move(hello);
 }
 
 void UcxCore::take_welcome_locked(std::span<const std::byte> header,
