@@ -3,10 +3,14 @@
 // The Registrar over real children; what a Worker does with their answers.
 #include "api/registrar.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -17,6 +21,16 @@ namespace echelon::detail {
 namespace {
 
 using testing::HasSubstr;
+
+/// Every thread of it has stopped.
+bool stands_still(pid_t pid) {
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    std::ifstream file(task.path() / "stat");
+    const std::string stat(std::istreambuf_iterator<char>(file), {});
+    if (stat.find(") T ") == std::string::npos) return false;
+  }
+  return true;
+}
 
 class RegistrarTest : public testing::Test {
  protected:
@@ -116,6 +130,7 @@ TEST_F(RegistrarTest, AnswersWakeTheKeeperOnceTheCallerSleeps) {
   ASSERT_TRUE(send(first).ok);
   const pid_t slow = tree.child(1).pid();
   ASSERT_EQ(::kill(slow, SIGSTOP), 0);
+  ASSERT_TRUE(tree.pump_until([&] { return stands_still(slow); }));
   registrar.unregister_here(first.slot, first.serial, [] {});
   EXPECT_TRUE(tree.pump_until([&] {
     registrar.attend(tree.env.now_ns());

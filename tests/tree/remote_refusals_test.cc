@@ -115,6 +115,7 @@ TEST(AddRemoteWorker, ATlsDirHasItsThreeFiles) {
   std::filesystem::create_directories(empty);
   expect_refused([&](RemoteWorkerSpec& given) { given.tls_dir = empty; }, Reason::kBadArgument,
                  AllOf(HasSubstr(empty), HasSubstr("ca.pem"), HasSubstr("echelon keys issue")));
+  std::filesystem::remove(empty);
 }
 
 TEST(AddRemoteWorker, ALaneIsOneOfThoseThatAreThere) {
