@@ -58,6 +58,7 @@ check_leftovers() {
   report_leftover "in /dev/shm" "$(new_lines "$SHM_BEFORE" "$(shared_memory_names)")" || found=1
   report_leftover "in the working tree" "$(new_lines "$FILES_BEFORE" "$(stray_files)")" || found=1
   # pip leaves its certificates behind where ensurepip runs it.
-  report_leftover "temporary files" "$(ls -A "$TMPDIR" | grep -v 'cacert\.pem$')" || found=1
+  report_leftover "temporary files" "$(cd "$TMPDIR" && find . -mindepth 1 -maxdepth 1 \
+    ! -name '*cacert.pem')" || found=1
   return $found
 }
