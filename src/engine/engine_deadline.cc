@@ -117,13 +117,15 @@ MonotonicNs Engine::next_timer_ns() const {
 }
 
 // --- cancellation -------------------------------------------------------------------------------
-void Engine::State::cancel_task(std::uint32_t index, const SharedError& why) {
+void Engine::State::cancel_unbegun(std::uint32_t index, const SharedError& why) {
+  const Task& task = tasks[index];
+  if (has_ended(task.state) || (task.has(kInFlight) && !recall(index))) return;
+  end_task(index, TaskState::kCancelled, why);
+}
+
+void Engine::State::cancel_begun(std::uint32_t index) {
   Task& task = tasks[index];
   if (has_ended(task.state)) return;
-  if (!task.has(kInFlight) || recall(index)) {
-    end_task(index, TaskState::kCancelled, why);
-    return;
-  }
   task.flags |= kCancelAsked;
   scheduler[task.child].endpoint->request_cancel(tasks.id(index));
 }
@@ -143,8 +145,10 @@ void Engine::cancel_run(RunId id, const Status& why, MonotonicNs now) {
   if (info.message.empty()) info.message = "the run was cancelled";
   const auto error = std::make_shared<const ErrorInfo>(std::move(info));
   s.runs.record_error(run, error);
+  // One that begins to end lets its child begin the next: what can be taken back is by then.
   for (std::uint32_t i = run.first_task; i != kNoIndex; i = s.tasks[i].run_next)
-    s.cancel_task(i, error);
+    s.cancel_unbegun(i, error);
+  for (std::uint32_t i = run.first_task; i != kNoIndex; i = s.tasks[i].run_next) s.cancel_begun(i);
   s.close_input();
 }
 

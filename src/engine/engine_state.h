@@ -83,7 +83,8 @@ struct Engine::State {
   void give_up_on(std::uint32_t index);
   SharedError late_error(const Task& task) const;
   void kill_overdue(std::uint32_t index);
-  void cancel_task(std::uint32_t index, const SharedError& why);
+  void cancel_unbegun(std::uint32_t index, const SharedError& why);
+  void cancel_begun(std::uint32_t index);
   /// Takes a dispatched task back; false: it is taken, and Running from now on.
   bool recall(std::uint32_t index);
   void terminate(std::uint32_t child, const Status& why);
